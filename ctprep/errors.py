@@ -1,0 +1,139 @@
+"""What can go wrong in ctprep, as one family of exceptions.
+
+A `BadScan` speaks of one scan and becomes a rejection; every other error stops the command.
+"""
+
+
+class CTPrepError(Exception):
+    """Base of every error that ctprep raises on purpose; its text is one line for a person."""
+
+
+class RecipeError(CTPrepError, ValueError):
+    """A recipe that cannot be followed: an empty window, a shape of zero, an unknown dtype."""
+
+
+class CatalogError(CTPrepError, ValueError):
+    """Folders, tables or class mappings that do not say which scans there are."""
+
+
+class PhantomError(CTPrepError, ValueError):
+    """A phantom cohort that cannot be drawn or written."""
+
+
+class SchedulerError(CTPrepError, ValueError):
+    """A scheduler or a number of workers that cannot be had."""
+
+
+class StoreError(CTPrepError, ValueError):
+    """A store that is damaged, or is not what was asked for."""
+
+
+class StoreNotFound(StoreError, FileNotFoundError):
+    """No store is at this path."""
+
+
+class ScanNotFound(StoreError, KeyError):
+    """The store holds no scan of this id."""
+
+    __str__ = Exception.__str__  # KeyError would print the message in quotes
+
+
+class RecipeMismatch(StoreError):
+    """The target holds a store of another recipe."""
+
+
+class StoreLocked(StoreError, BlockingIOError):
+    """Another conversion is writing this store."""
+
+
+class TargetError(CTPrepError, OSError):
+    """The target cannot be written, or is something that ctprep must not touch."""
+
+
+class NothingConverted(CTPrepError, ValueError):
+    """Every scan was rejected, or a strict conversion met the first one; nothing was committed."""
+
+    def __init__(self, message: str, rejected: tuple = ()) -> None:
+        super().__init__(message)
+        self.rejected = rejected
+
+
+class BadScan(CTPrepError, ValueError):
+    """A scan that cannot be trusted; `code` is one of the rejection codes."""
+
+    code = "unreadable"
+
+
+class Unreadable(BadScan):
+    """Not NIfTI, empty, or not permitted."""
+
+    code = "unreadable"
+
+
+class Truncated(BadScan):
+    """The file ends before its voxels do."""
+
+    code = "truncated"
+
+
+class ChecksumMismatch(BadScan):
+    """The gzip stream is damaged: its structure, CRC or length does not match."""
+
+    code = "checksum"
+
+
+class BadGeometry(BadScan):
+    """No usable affine, zero or non-finite spacing, or an absurd size."""
+
+    code = "geometry"
+
+
+class NotThreeD(BadScan):
+    """The file holds something other than one volume."""
+
+    code = "not-3d"
+
+
+class UnsupportedDtype(BadScan):
+    """Voxels that are not real numbers: RGB, complex."""
+
+    code = "dtype"
+
+
+class Oversize(BadScan):
+    """The header declares more than the limit, or more than the file can hold."""
+
+    code = "oversize"
+
+
+class NonFinite(BadScan):
+    """Too many voxels are NaN or infinite."""
+
+    code = "non-finite"
+
+
+class NotHounsfield(BadScan):
+    """The values cannot be Hounsfield units."""
+
+    code = "not-hu"
+
+
+class Constant(BadScan):
+    """Every voxel has the same value."""
+
+    code = "constant"
+
+
+class Duplicate(BadScan):
+    """The same bytes as another scan."""
+
+    code = "duplicate"
+
+
+class Vanished(BadScan):
+    """The file disappeared or changed while it was read."""
+
+    code = "vanished"
+
+
+REJECTION_CODES = tuple(child.code for child in BadScan.__subclasses__())

@@ -1,0 +1,183 @@
+"""What the numbers of a CT mean: Hounsfield units, the window, and the stored value.
+
+Air is the lower end of the window. Non-finite values become air.
+"""
+
+import numpy as np
+
+from ctprep.grid import Triple
+
+HU_QUANTILES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1.0)
+"""The quantiles kept of every scan before the window."""
+
+SAMPLE_VOXELS = 65_536
+"""About how many voxels of a scan are looked at for its quantiles; sorting them costs 1 ms."""
+
+UINT8_STEPS = 254
+"""Stored steps of a uint8 volume from 0 to 1; 255 means missing."""
+
+AIR_BELOW_HU = -400.0
+TISSUE_HU = (-250.0, 1500.0)
+LEAST_AIR = 0.01
+LEAST_TISSUE = 0.01
+LOWEST_HU, HIGHEST_HU = -10_000.0, 40_000.0
+"""Padding reaches -3600 and metal 30,000; values beyond are not HU."""
+
+
+def hounsfield(raw: np.ndarray, *, slope: float, inter: float) -> np.ndarray:
+    """Apply a file's slope and intercept.
+
+    Parameters
+    ----------
+    raw : array of any integer or float dtype
+        Values as the file holds them, in any byte order.
+    slope, inter : float
+        HU is `raw * slope + inter`.
+
+    Returns
+    -------
+    array of raw's shape
+        HU; `raw` itself where there is nothing to do, else float32 (float64 for raw dtypes that float32 cannot hold).
+
+    Examples
+    --------
+    >>> hounsfield(np.array([0, 1024], np.int16), slope=1.0, inter=-1024.0).tolist()
+    [-1024.0, 0.0]
+    """
+    if slope == 1 and inter == 0:
+        return raw
+    exact = np.result_type(raw.dtype.newbyteorder("="), np.float32)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return raw.astype(exact) * exact.type(slope) + exact.type(inter)
+
+
+def count_nonfinite(hu: np.ndarray) -> int:
+    """Count the voxels that are NaN or infinite."""
+    return hu.size - int(np.count_nonzero(np.isfinite(hu))) if hu.dtype.kind == "f" else 0
+
+
+def above_air(hu: np.ndarray, *, lower: float, upper: float) -> np.ndarray:
+    """Clip to a window and measure from its lower end.
+
+    Parameters
+    ----------
+    hu : array
+        Hounsfield units.
+    lower, upper : float
+        The window's bounds, in HU.
+
+    Returns
+    -------
+    array of hu's shape, float32
+        0 at and below `lower` and for NaN and infinities, `upper - lower` at and above `upper`.
+
+    Examples
+    --------
+    >>> above_air(np.array([-3024.0, -300.0, 3071.0, np.inf]), lower=-1000, upper=400).tolist()
+    [0.0, 700.0, 1400.0, 0.0]
+    """
+    if hu.dtype.kind == "f":
+        clipped = np.clip(np.where(np.isfinite(hu), hu, lower), lower, upper)
+    else:
+        clipped = np.clip(hu, *_bounds_within(hu.dtype, lower, upper))
+    shifted = clipped.astype(np.float32)
+    shifted -= np.float32(lower)
+    # A fractional bound does not exist among integers: the neighbour outside was let through above.
+    return np.clip(shifted, 0, np.float32(upper - lower), out=shifted)
+
+
+def _bounds_within(dtype: np.dtype, lower: float, upper: float) -> tuple[int, int]:
+    info = np.iinfo(dtype)
+    low = min(max(int(np.floor(lower)), info.min), info.max)
+    return low, max(min(int(np.ceil(upper)), info.max), info.min)
+
+
+def stored_from_unit(unit: np.ndarray, dtype: str) -> np.ndarray:
+    """Round values in [0, 1] to the stored dtype.
+
+    Examples
+    --------
+    >>> stored_from_unit(np.array([0.0, 0.5, 1.0], np.float32), "uint8").tolist()
+    [0, 127, 254]
+    """
+    if dtype == "uint8":
+        return np.rint(unit * np.float32(UINT8_STEPS)).astype(np.uint8)
+    return unit.astype(dtype)
+
+
+def unit_from_stored(stored: np.ndarray) -> np.ndarray:
+    """Return stored values as float32 in [0, 1].
+
+    Examples
+    --------
+    >>> unit_from_stored(np.array([0, 127, 254], np.uint8)).tolist()
+    [0.0, 0.5, 1.0]
+    """
+    if stored.dtype == np.uint8:
+        return stored / np.float32(UINT8_STEPS)
+    return stored.astype(np.float32)
+
+
+def hu_from_unit(unit: np.ndarray, *, lower: float, upper: float) -> np.ndarray:
+    """Return HU, within the window, from values in [0, 1].
+
+    Examples
+    --------
+    >>> hu_from_unit(np.array([0.0, 0.5, 1.0]), lower=-1000, upper=400).tolist()
+    [-1000.0, -300.0, 400.0]
+    """
+    return (unit * np.float32(upper - lower) + np.float32(lower)).astype(np.float32)
+
+
+def sample_step(shape: Triple) -> int:
+    """Return the step along each axis that leaves about `SAMPLE_VOXELS` of a volume.
+
+    Examples
+    --------
+    >>> sample_step((512, 512, 48))
+    6
+    """
+    voxels = shape[0] * shape[1] * shape[2]
+    return max(1, round((voxels / SAMPLE_VOXELS) ** (1 / 3)))
+
+
+def hu_quantiles(sample: np.ndarray) -> np.ndarray:
+    """Return the `HU_QUANTILES` of the finite values of a sample, as float32; NaN where there are none."""
+    finite = sample[np.isfinite(sample)]
+    if not finite.size:
+        return np.full(len(HU_QUANTILES), np.nan, np.float32)
+    return np.quantile(finite, HU_QUANTILES).astype(np.float32)
+
+
+def why_not_hu(sample: np.ndarray) -> str | None:
+    """Say why the values of a chest CT cannot be Hounsfield units, or return None if they can.
+
+    A chest holds air (lungs, surroundings) and soft tissue. A lost intercept leaves no air, an intercept applied
+    twice leaves no tissue, and a volume scaled to [0, 1] has neither in place.
+
+    Parameters
+    ----------
+    sample : 1-D array
+        Finite HU of voxels spread over the scan.
+
+    Examples
+    --------
+    >>> why_not_hu(np.array([-1000.0, 40.0]))
+    >>> why_not_hu(np.array([24.0, 1064.0]))
+    'no air: 0.0 % of the voxels are below -400 HU, a chest has at least 1 %'
+    """
+    lowest, highest = float(sample.min()), float(sample.max())
+    if lowest < LOWEST_HU or highest > HIGHEST_HU:
+        return f"values reach from {lowest:g} to {highest:g}, HU from {LOWEST_HU:g} to {HIGHEST_HU:g}"
+    air = float(np.mean(sample < AIR_BELOW_HU))
+    if air < LEAST_AIR:
+        return (
+            f"no air: {air:.1%} of the voxels are below {AIR_BELOW_HU:g} HU, a chest has at least {LEAST_AIR:.0%}"
+        ).replace("%", " %")
+    tissue = float(np.mean((sample >= TISSUE_HU[0]) & (sample <= TISSUE_HU[1])))
+    if tissue < LEAST_TISSUE:
+        return (
+            f"no soft tissue: {tissue:.1%} of the voxels are from {TISSUE_HU[0]:g} to {TISSUE_HU[1]:g} HU, "
+            f"a chest has at least {LEAST_TISSUE:.0%}"
+        ).replace("%", " %")
+    return None

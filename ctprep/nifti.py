@@ -1,0 +1,276 @@
+"""The voxels of a NIfTI file as a stream of slabs.
+
+They pass once, in the order of the file, through ISA-L, which is faster than zlib and, unlike nibabel's reader, is
+always read to the end, where the CRC and the length are.
+"""
+
+import contextlib
+import gzip
+import hashlib
+import io
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Self
+
+import numpy as np
+from isal import igzip, igzip_lib
+
+from ctprep.errors import BadGeometry, BadScan, ChecksumMismatch, Oversize, Truncated, Unreadable, Vanished
+from ctprep.nifti_header import LARGEST_EXTENSION, NiftiHeader, encode_header, parse_header
+
+GZIP_MAGIC = b"\x1f\x8b"
+
+LARGEST_INFLATION = 1032
+"""Deflate cannot expand further: 258 bytes from two bits, RFC 1951."""
+
+SLAB_BYTES = 2 << 20
+"""Bytes of voxels read together: they stay in the second-level cache while they are reduced."""
+
+
+def read_header(path: str | os.PathLike[str]) -> NiftiHeader:
+    """Return the judged header of a NIfTI file, reading no voxel.
+
+    Raises
+    ------
+    BadScan
+        One child per reason, see `ctprep.errors`.
+    """
+    with NiftiReader(path) as reader:
+        return reader.header
+
+
+class NiftiReader:
+    """One pass over one NIfTI file, or over a `.hdr` and its `.img`.
+
+    Parameters
+    ----------
+    path : path
+        `.nii`, `.nii.gz` or `.hdr`; whether it is compressed is read from its first bytes, not from its name.
+
+    Raises
+    ------
+    BadScan
+        One child per reason, see `ctprep.errors`.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self._digest = hashlib.sha256()
+        self._open_files = contextlib.ExitStack()
+        with contextlib.ExitStack() as on_error:
+            on_error.callback(self._open_files.close)
+            self._source = self._open(self.path)
+            with translated_errors(self.path):
+                self.header = parse_header(self._source.stream, self.path)
+                if self.header.has_own_file:
+                    self._open_voxel_file()
+            self._source.judge_size(self.header)
+            on_error.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: type[BaseException] | BaseException | TracebackType | None) -> None:
+        self._open_files.close()
+
+    def _open(self, path: Path) -> "_Source":
+        return self._open_files.enter_context(_Source(path, self._digest))
+
+    def _open_voxel_file(self) -> None:
+        drain(self._source.stream, limit=LARGEST_EXTENSION)
+        self._source = self._open(voxel_file_of(self.path))
+
+    def slabs(self) -> Iterator[np.ndarray]:
+        """Yield the voxels once, a few slices at a time.
+
+        Yields
+        ------
+        (third, second, first) array of the header's dtype
+            Consecutive slices, as stored, without slope and intercept. Valid until the next one is asked for.
+
+        Raises
+        ------
+        BadScan
+            `Truncated`, `ChecksumMismatch`, `Vanished`, or `BadGeometry` where more follows than the header declares.
+        """
+        with translated_errors(self.path):
+            self._skip_to_voxels()
+            yield from self._read_slabs()
+            trailing = drain(self._source.stream, limit=self.header.slice_bytes)
+        if trailing >= self.header.slice_bytes:
+            raise BadGeometry(
+                f"{self.path.name}: more voxels follow than its header declares; repair the shape in its header"
+            )
+        self._source.judge_unchanged()
+
+    def _skip_to_voxels(self) -> None:
+        missing = self.header.bytes_before_voxels
+        while missing > 0:
+            skipped = self._source.stream.read(min(missing, SLAB_BYTES))
+            if not skipped:
+                raise EOFError
+            missing -= len(skipped)
+
+    def _read_slabs(self) -> Iterator[np.ndarray]:
+        first, second, third = self.header.grid.shape
+        per_slab = max(1, SLAB_BYTES // self.header.slice_bytes)
+        buffer = memoryview(bytearray(min(per_slab, third) * self.header.slice_bytes))
+        for start in range(0, third, per_slab):
+            slices = min(per_slab, third - start)
+            filled = buffer[: slices * self.header.slice_bytes]
+            read_exactly(self._source.stream, filled)
+            yield np.frombuffer(filled, self.header.dtype).reshape(slices, second, first)
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the file's bytes (of the `.hdr`, then of the `.img`), once every slab has passed."""
+        return self._digest.hexdigest()
+
+
+class _Source(io.RawIOBase):
+    """A regular file whose bytes are hashed as they are read, and its inflated stream."""
+
+    def __init__(self, path: Path, digest: "hashlib._Hash") -> None:
+        self._path = path
+        self._digest = digest
+        self._file = open_regular(path)
+        self._opened = os.fstat(self._file.fileno())
+        with translated_errors(path):
+            self.compressed = os.pread(self._file.fileno(), 2, 0) == GZIP_MAGIC
+        self.stream: BinaryIO = igzip.IGzipFile(fileobj=self) if self.compressed else self  # type: ignore[assignment]
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
+        count = self._file.readinto(buffer)
+        self._digest.update(memoryview(buffer)[:count])
+        return count
+
+    def close(self) -> None:
+        self._file.close()
+        super().close()
+
+    def judge_size(self, header: NiftiHeader) -> None:
+        """Raise where the file cannot hold what its header declares."""
+        size, declared = self._opened.st_size, header.offset + header.voxel_bytes
+        if self.compressed and declared > size * LARGEST_INFLATION:
+            raise Oversize(
+                f"{self._path.name}: {size:,} bytes cannot inflate to the {declared:,} its header declares; "
+                "the header or the file is damaged"
+            )
+        if not self.compressed and declared > size:
+            raise Truncated(f"{self._path.name}: holds {size:,} bytes, its header declares {declared:,}; copy it again")
+
+    def judge_unchanged(self) -> None:
+        """Raise where the file is not the one that was opened."""
+        now = os.fstat(self._file.fileno())
+        if (now.st_size, now.st_mtime_ns) != (self._opened.st_size, self._opened.st_mtime_ns):
+            raise Vanished(f"{self._path.name}: changed while it was read; convert again when it is at rest")
+
+
+def open_regular(path: Path) -> io.FileIO:
+    """Open a regular file for reading; never waits on a pipe or a device.
+
+    Raises
+    ------
+    Unreadable, Vanished
+    """
+    with translated_errors(path):
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            what = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
+            raise Unreadable(f"{path.name}: is {what}, expected a NIfTI file; rename it or leave it out")
+        return io.FileIO(path)
+
+
+@contextlib.contextmanager
+def translated_errors(path: Path) -> Iterator[None]:
+    """Turn what reading a file may raise into the `BadScan` that names the cause."""
+    try:
+        yield
+    except BadScan:
+        raise
+    except FileNotFoundError:
+        raise Vanished(f"{path.name}: does not exist (any more); convert again when it is there") from None
+    except (gzip.BadGzipFile, igzip_lib.IsalError) as error:  # type: ignore[misc]
+        raise ChecksumMismatch(f"{path.name}: its gzip stream is damaged ({error}); copy it again") from None
+    except EOFError:
+        raise Truncated(f"{path.name}: ends before its voxels do; copy it again") from None
+    except OSError as error:
+        raise Unreadable(f"{path.name}: cannot be read ({error.strerror or error})") from None
+
+
+def read_exactly(stream: BinaryIO, buffer: memoryview) -> None:
+    """Fill a buffer from a stream, or raise EOFError."""
+    filled = 0
+    while filled < len(buffer):
+        count = stream.readinto(buffer[filled:])  # type: ignore[attr-defined]
+        if not count:
+            raise EOFError
+        filled += count
+
+
+def drain(stream: BinaryIO, *, limit: int) -> int:
+    """Read to the end of a stream, so that its checksum is verified, but stop after `limit` bytes; count them."""
+    count = 0
+    while count < limit and (rest := stream.read(min(limit - count, SLAB_BYTES))):
+        count += len(rest)
+    return count
+
+
+def voxel_file_of(header_path: Path) -> Path:
+    """Return the `.img` (or `.img.gz`) beside a `.hdr`.
+
+    Raises
+    ------
+    Unreadable
+        If there is none.
+    """
+    stem = header_path.name.removesuffix(".gz").removesuffix(".hdr")
+    for name in (f"{stem}.img", f"{stem}.img.gz"):
+        if (candidate := header_path.with_name(name)).exists():
+            return candidate
+    raise Unreadable(f"{header_path.name}: its voxel file {stem}.img is missing; put it beside the header")
+
+
+def source_files(path: Path) -> tuple[Path, ...]:
+    """Return the files that make up a scan: one, or a `.hdr` and its `.img`."""
+    if path.name.removesuffix(".gz").endswith(".hdr"):
+        return path, voxel_file_of(path)
+    return (path,)
+
+
+def write_nifti(
+    path: str | os.PathLike[str],
+    array: np.ndarray,
+    affine: np.ndarray,
+    *,
+    slope: float = 1.0,
+    inter: float = 0.0,
+) -> None:
+    """Write a volume as NIfTI-1: the same arguments give the same bytes, whole or not at all.
+
+    Parameters
+    ----------
+    path : path
+        Compressed where it ends in `.gz`.
+    array : (x, y, z) array
+        Stored values; their dtype becomes the file's.
+    affine : (4, 4) array
+        Voxel centre -> world RAS+ in mm; sform and qform code 1 (scanner).
+    slope, inter : float
+        HU is `array * slope + inter`.
+    """
+    path = Path(path)
+    dtype = array.dtype.newbyteorder("<")
+    header = encode_header(dtype, array.shape, affine, slope=slope, inter=inter)
+    content = header + np.asarray(array, dtype).tobytes("F")
+    if path.name.endswith(".gz"):
+        content = igzip.compress(content, compresslevel=2, mtime=0)
+    temporary = path.with_name(f".{path.name}.writing")
+    temporary.write_bytes(content)
+    temporary.replace(path)

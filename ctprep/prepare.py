@@ -1,0 +1,145 @@
+"""One scan and one recipe become one volume and its record."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ctprep.errors import Constant, NonFinite, NotHounsfield, Unreadable
+from ctprep.grid import Sampling, VoxelGrid, crop_or_pad, stretch
+from ctprep.intensity import (
+    above_air,
+    count_nonfinite,
+    hounsfield,
+    hu_quantiles,
+    sample_step,
+    stored_from_unit,
+    why_not_hu,
+)
+from ctprep.nifti import NiftiReader
+from ctprep.nifti_header import NiftiHeader
+from ctprep.recipe import Recipe
+from ctprep.resample import SlabResampler, file_axis_weights
+from ctprep.scan import ScanRecord, nested_tuple
+
+MOST_NONFINITE = 0.01
+"""Share of NaN and infinite voxels above which a scan is rejected."""
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedScan:
+    """A volume and its record.
+
+    Parameters
+    ----------
+    volume : (x, y, z) array of the recipe's dtype
+        Canonical axes; 0 is the lower end of the window.
+    record : ScanRecord
+    """
+
+    volume: np.ndarray
+    record: ScanRecord
+
+
+def prepare(path: str | os.PathLike[str], recipe: Recipe) -> PreparedScan:
+    """Read, judge, resample and scale one scan, in one pass over its bytes.
+
+    Parameters
+    ----------
+    path : path
+        A NIfTI file.
+    recipe : Recipe
+
+    Returns
+    -------
+    PreparedScan
+        The same volume, bit for bit, that a store of this recipe holds for this file.
+
+    Raises
+    ------
+    BadScan
+        One child per reason, see `ctprep.errors`.
+    """
+    try:
+        with NiftiReader(path) as reader:
+            return _prepare_stream(reader, recipe)
+    except MemoryError:
+        raise Unreadable(f"{Path(path).name}: does not fit into memory; use fewer workers or crop it") from None
+
+
+def _prepare_stream(reader: NiftiReader, recipe: Recipe) -> PreparedScan:
+    grid = reader.header.grid
+    order, canonical = grid.axis_order, grid.canonical()
+    sampling = sampling_of(canonical, recipe)
+    resampler = SlabResampler(file_axis_weights(grid.shape, order, sampling))
+    survey = _Survey(reader.header)
+    lower, upper = recipe.window
+    for hu in _hu_slabs(reader):
+        survey.add(hu)
+        resampler.add(above_air(hu, lower=lower, upper=upper))
+    survey.judge(reader.path.name, require_hu=recipe.require_hu)
+    unit = np.clip(order.transpose(resampler.result()) / np.float32(upper - lower), 0, 1)
+    record = ScanRecord(
+        affine=nested_tuple(canonical.sampled(sampling).affine.tolist()),
+        source_affine=nested_tuple(grid.affine.tolist()),
+        source_shape=grid.shape,
+        source_sha256=reader.sha256,
+        hu_quantile=tuple(survey.quantiles.tolist()),
+        nonfinite=survey.nonfinite,
+    )
+    return PreparedScan(np.ascontiguousarray(stored_from_unit(unit, recipe.dtype)), record)
+
+
+def _hu_slabs(reader: NiftiReader) -> Iterator[np.ndarray]:
+    for raw in reader.slabs():
+        yield hounsfield(raw, slope=reader.header.slope, inter=reader.header.inter)
+
+
+def sampling_of(grid: VoxelGrid, recipe: Recipe) -> Sampling:
+    """Return where the stored voxels of a recipe lie in a canonical grid."""
+    if recipe.spacing_mm is None:
+        return stretch(grid.shape, recipe.shape)
+    return crop_or_pad(grid, recipe.shape, spacing_mm=recipe.spacing_mm)
+
+
+class _Survey:
+    """What is learnt of a scan's HU while its slabs pass: non-finite voxels, and a regular sample of the others."""
+
+    def __init__(self, header: NiftiHeader) -> None:
+        self.nonfinite = 0
+        self._voxels = 0
+        self._slices = 0
+        self._step = sample_step(header.grid.shape)
+        self._parts: list[np.ndarray] = []
+
+    def add(self, hu: np.ndarray) -> None:
+        """Take the next (third, second, first) slab of HU."""
+        self.nonfinite += count_nonfinite(hu)
+        self._voxels += hu.size
+        first = -self._slices % self._step
+        part = hu[first :: self._step, :: self._step, :: self._step]
+        self._parts.append(part.astype(np.float32).ravel())
+        self._slices += len(hu)
+
+    @property
+    def quantiles(self) -> np.ndarray:
+        return hu_quantiles(np.concatenate(self._parts))
+
+    def judge(self, name: str, *, require_hu: bool) -> None:
+        """Raise the `BadScan` that says why the values cannot be trusted, if they cannot."""
+        if self.nonfinite > MOST_NONFINITE * self._voxels:
+            raise NonFinite(
+                f"{name}: {self.nonfinite / self._voxels:.1%} of its voxels are NaN or infinite, "
+                f"at most {MOST_NONFINITE:.0%} can be taken for air; convert it anew from its source"
+            )
+        sample = np.concatenate(self._parts)
+        sample = sample[np.isfinite(sample)]
+        if sample.min() == sample.max():
+            raise Constant(f"{name}: every voxel looked at is {sample[0]:g}; convert it anew from its source")
+        if require_hu and (problem := why_not_hu(sample)):
+            raise NotHounsfield(
+                f"{name}: its values cannot be HU ({problem}); repair its slope and intercept, or accept it "
+                "with --accept-non-hu"
+            )

@@ -1,0 +1,142 @@
+"""Everything that decides the value of a stored voxel.
+
+Two stores of the same scans and the same recipe hold the same bytes. This module imports nothing heavy, so that
+the command line reads its defaults from here at once.
+"""
+
+import hashlib
+import json
+import math
+import operator
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from ctprep.errors import RecipeError
+
+ARITHMETIC_VERSION = 1
+"""Raised whenever the same input would give other voxels."""
+
+STORED_DTYPES = ("float16", "float32", "uint8")
+
+LARGEST_SIDE = 4096
+"""Voxels along one axis of a stored volume; a larger number is a slip of the keyboard."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """How a scan becomes a stored volume.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Stored voxels along x, y and z.
+    window : tuple of float
+        Lower and upper bound in HU; they become 0 and 1.
+    spacing_mm : tuple of float, optional
+        Size of a stored voxel along x, y and z in mm; the scan is cropped or padded with air around its centre.
+        Without it the scan's whole field of view is stretched to `shape`.
+    dtype : {"float16", "float32", "uint8"}
+        How a voxel is stored.
+    require_hu : bool
+        Reject a scan whose values cannot be Hounsfield units.
+
+    Raises
+    ------
+    RecipeError
+        If a value is impossible.
+
+    Examples
+    --------
+    >>> Recipe().window
+    (-1000.0, 400.0)
+    >>> Recipe(shape=(32, 32, 16)) == Recipe.from_dict(Recipe(shape=(32, 32, 16)).to_dict())
+    True
+    """
+
+    shape: tuple[int, int, int] = (64, 64, 32)
+    window: tuple[float, float] = (-1000.0, 400.0)
+    spacing_mm: tuple[float, float, float] | None = None
+    dtype: str = "float16"
+    require_hu: bool = True
+
+    def __post_init__(self) -> None:
+        # -1000 and -1000.0 are the same bound, so they must give the same JSON and the same digest.
+        object.__setattr__(self, "shape", _checked_shape(self.shape))
+        object.__setattr__(self, "window", _checked_window(self.window))
+        if self.spacing_mm is not None:
+            object.__setattr__(self, "spacing_mm", _checked_spacing(self.spacing_mm))
+        if self.dtype not in STORED_DTYPES:
+            raise RecipeError(f"dtype: {self.dtype!r} is unknown; choose one of {', '.join(STORED_DTYPES)}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every field, and the version of the arithmetic, ready for JSON."""
+        return {"arithmetic": ARITHMETIC_VERSION} | asdict(self)
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> "Recipe":
+        """Return the recipe that `to_dict` described.
+
+        Raises
+        ------
+        RecipeError
+            If the description lacks a field, has an unknown one, or was made by another version of the arithmetic.
+        """
+        if saved.get("arithmetic") != ARITHMETIC_VERSION:
+            raise RecipeError(
+                f"recipe: made by version {saved.get('arithmetic')} of the arithmetic, this is {ARITHMETIC_VERSION}; "
+                "convert again with --rebuild"
+            )
+        names = {field.name for field in fields(cls)}
+        if set(saved) - {"arithmetic"} != names:
+            raise RecipeError(f"recipe: has the fields {sorted(saved)}, expected {sorted(names | {'arithmetic'})}")
+        return cls(**{name: _frozen(saved[name]) for name in names})
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the canonical JSON of `to_dict`, in hexadecimal."""
+        canonical = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def differences(recipe: Recipe, other: Recipe) -> list[str]:
+    """Name the fields in which two recipes differ, as `name: value, not other value`.
+
+    Examples
+    --------
+    >>> differences(Recipe(dtype="uint8"), Recipe())
+    ["dtype: 'uint8', not 'float16'"]
+    """
+    return [
+        f"{name}: {value!r}, not {getattr(other, name)!r}"
+        for name, value in asdict(recipe).items()
+        if value != getattr(other, name)
+    ]
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
+    try:
+        checked = tuple(operator.index(n) for n in shape)
+    except TypeError:
+        checked = ()
+    if len(checked) != 3 or not all(1 <= n <= LARGEST_SIDE for n in checked):
+        raise RecipeError(f"shape: {shape} is not three whole numbers from 1 to {LARGEST_SIDE}, as in 64 64 32")
+    return checked
+
+
+def _checked_window(window: Sequence[float]) -> tuple[float, ...]:
+    checked = tuple(map(float, window))
+    if len(checked) != 2 or not all(map(math.isfinite, checked)) or not checked[0] < checked[1]:
+        raise RecipeError(f"window: {window} is not a lower and a higher bound in HU, as in -1000 400")
+    return checked
+
+
+def _checked_spacing(spacing_mm: Sequence[float]) -> tuple[float, ...]:
+    checked = tuple(map(float, spacing_mm))
+    if len(checked) != 3 or not all(math.isfinite(mm) and mm > 0 for mm in checked):
+        raise RecipeError(f"spacing: {spacing_mm} is not three positive sizes in mm, as in 5 5 5")
+    return checked

@@ -1,0 +1,100 @@
+"""What is known of one scan: where it is and whose, what was learnt of it, or why it was rejected."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+UNLABELLED = -1
+"""The label of a scan whose class is not known."""
+
+
+@dataclass(frozen=True)
+class Scan:
+    """One CT file with what is known of it.
+
+    Parameters
+    ----------
+    id : str
+        Path under the raw folder without suffix, `/` as separator.
+    path : Path
+        The NIfTI file.
+    label : int
+        Index into the classes; `UNLABELLED` where none is known.
+    patient : str
+        Whose scan it is; the scan's own id where nothing says otherwise.
+    meta : tuple of (column, value)
+        Further columns of the label table, as text.
+    """
+
+    id: str
+    path: Path
+    label: int
+    patient: str
+    meta: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, order=True)
+class Rejection:
+    """A scan that is left out, and why.
+
+    Parameters
+    ----------
+    scan : str
+        The scan's id.
+    code : str
+        One of `errors.REJECTION_CODES`.
+    reason : str
+        One line: what was found, what was expected, a way out.
+    """
+
+    scan: str
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class ScanRecord:
+    """What is stored of one scan beside its volume.
+
+    Parameters
+    ----------
+    affine : 4 x 4 nested tuple
+        Stored voxel centre -> world RAS+ in mm.
+    source_affine : 4 x 4 nested tuple
+        Voxel centre of the file -> world RAS+ in mm.
+    source_shape : tuple of int
+        Voxels of the file, in its own axes.
+    source_sha256 : str
+        Of the file's bytes.
+    hu_quantile : tuple of float
+        The `intensity.HU_QUANTILES` before the window, in HU.
+    nonfinite : int
+        Voxels that were NaN or infinite and became air.
+    """
+
+    affine: tuple[tuple[float, ...], ...]
+    source_affine: tuple[tuple[float, ...], ...]
+    source_shape: tuple[int, int, int]
+    source_sha256: str
+    hu_quantile: tuple[float, ...]
+    nonfinite: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every field, ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> "ScanRecord":
+        """Return the record that `to_dict` described, also after it went through JSON."""
+        return cls(**{name: nested_tuple(value) for name, value in saved.items()})
+
+
+def nested_tuple(value: Any) -> Any:
+    """Return nested lists as nested tuples.
+
+    Examples
+    --------
+    >>> nested_tuple([[1, 2], [3, 4]])
+    ((1, 2), (3, 4))
+    """
+    return tuple(map(nested_tuple, value)) if isinstance(value, list | tuple) else value

@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from ctprep.intensity import (
+    above_air,
+    count_nonfinite,
+    hounsfield,
+    hu_from_unit,
+    hu_quantiles,
+    stored_from_unit,
+    unit_from_stored,
+    why_not_hu,
+)
+
+windows = st.tuples(st.integers(-3000, 3000), st.integers(1, 4000)).map(lambda w: (w[0] + 0.25, w[0] + w[1] + 0.5))
+DTYPES = ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8", ">i2", ">f4"]
+
+
+@given(st.data(), st.sampled_from(DTYPES), windows)
+def test_clipping_in_the_file_s_dtype_equals_clipping_in_double(data, dtype, window):
+    raw = data.draw(hnp.arrays(dtype, 20))
+    lower, upper = window
+    wide = np.where(np.isfinite(raw.astype("f8")), raw.astype("f8"), lower)
+    expected = np.clip(wide, lower, upper) - lower
+    with np.errstate(invalid="ignore", over="ignore"):
+        assert np.allclose(above_air(raw, lower=lower, upper=upper), expected, atol=1e-3, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["i2", "u2", "i4", "f4", "f8", ">i2"])
+def test_slope_and_intercept_are_applied(dtype):
+    raw = np.array([0, 100, 2000], dtype)
+    assert hounsfield(raw, slope=0.5, inter=-1024.0).tolist() == [-1024.0, -974.0, -24.0]
+    assert hounsfield(raw, slope=1.0, inter=0.0) is raw
+
+
+def test_large_integers_keep_their_low_bits_when_scaled():
+    raw = np.array([2**30 + 1], np.int32)
+    assert hounsfield(raw, slope=1.0, inter=-float(2**30)).tolist() == [1.0]
+
+
+def test_nan_and_infinities_are_counted_and_become_air():
+    hu = np.array([np.nan, np.inf, -np.inf, 0.0], np.float32)
+    assert count_nonfinite(hu) == 3
+    assert above_air(hu, lower=-1000, upper=400).tolist() == [0, 0, 0, 1000]
+
+
+@given(hnp.arrays(np.float32, 30, elements=st.floats(0, 1, width=32)), st.sampled_from(["float16", "float32", "uint8"]))
+def test_storing_loses_no_more_than_the_dtype(unit, dtype):
+    step = {"float16": 2.0**-12, "float32": 0, "uint8": 0.5 / 254 + 1e-7}[dtype]
+    restored = unit_from_stored(stored_from_unit(unit, dtype))
+    assert restored.dtype == np.float32
+    assert np.abs(restored - unit).max() <= step
+
+
+def test_hu_come_back_from_the_unit_interval():
+    assert hu_from_unit(np.array([0, 1], np.float32), lower=-1000, upper=400).tolist() == [-1000, 400]
+
+
+def test_quantiles_ignore_what_is_not_finite():
+    assert hu_quantiles(np.array([np.nan, 1, 2, 3], np.float32))[5] == 2
+    assert np.isnan(hu_quantiles(np.array([np.nan], np.float32))).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda hu: hu + 1024, "no air"),  # the intercept was lost
+        (lambda hu: hu - 1024, "no soft tissue"),  # it was applied twice
+        (lambda hu: (hu + 1000) / 1400, "no air"),  # already scaled
+        (lambda hu: hu * 100, "values reach"),
+    ],
+)
+def test_values_that_cannot_be_hu_are_told_apart(change, why):
+    chest = np.array([-1000.0] * 50 + [-850.0] * 20 + [40.0] * 30)
+    assert why_not_hu(chest) is None
+    assert why_not_hu(change(chest)).startswith(why)
