@@ -1,0 +1,249 @@
+"""Which scans there are: files below a folder, their classes and their patients.
+
+A class is the first folder below the raw folder, or the label of a table. Nothing is opened but the table.
+"""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+
+from ctprep.errors import CatalogError
+from ctprep.label_table import BIDS_TABLE, LabelRow, LabelTable, read_label_table
+from ctprep.scan import UNLABELLED, Rejection, Scan
+
+SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz")
+
+Classes = Mapping[str, Sequence[str]]
+"""Class name -> the folders, or labels of a table, that belong to it; of two, the second is the positive one."""
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """The scans of a folder.
+
+    Parameters
+    ----------
+    raw : Path
+        The folder.
+    classes : tuple of str
+        Names; a scan's `label` is an index into them.
+    scans : tuple of Scan
+        Sorted by id.
+    rejected : tuple of Rejection
+        Scans that are named but cannot be read: they are missing, or a link leads out of the folder.
+    left_out : mapping of str to int
+        Labels that belong to no class, and how many scans have them.
+    """
+
+    raw: Path
+    classes: tuple[str, ...]
+    scans: tuple[Scan, ...]
+    rejected: tuple[Rejection, ...] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
+
+
+def find_scans(
+    raw: str | os.PathLike[str],
+    *,
+    labels: str | os.PathLike[str] | None = None,
+    label_column: str = "label",
+    classes: Classes | None = None,
+    patient_pattern: str | None = None,
+) -> Catalog:
+    """List the scans below a folder with their classes and patients.
+
+    Parameters
+    ----------
+    raw : path
+        Its first-level folders name the classes, unless a table does.
+    labels : path, optional
+        CSV or TSV with a column `scan` (or `participant_id`, for BIDS), and optionally `patient`, the label, and
+        any more. A `participants.tsv` in `raw` is used without being asked for.
+    label_column : str
+        The table's column that holds the label.
+    classes : mapping of str to sequence of str, optional
+        Class -> its folders or labels, in the order of the label's numbers. Without it every folder or label is a
+        class, sorted. With it, scans of other labels are left out.
+    patient_pattern : str, optional
+        Regular expression searched in the id; its first group, or all of it, is the patient.
+
+    Returns
+    -------
+    Catalog
+
+    Raises
+    ------
+    CatalogError
+        If there are no scans, or the table or mapping does not fit them.
+    """
+    raw = Path(raw)
+    if not raw.is_dir():
+        raise CatalogError(f"{raw}: is not a folder; give the folder that holds the scans")
+    table = _table_for(raw, labels, label_column)
+    found, unusable = _found_scans(raw)
+    named = _scans_with_labels(found, table)
+    if not named:
+        raise CatalogError(f"{raw}: holds no scans ({', '.join(SUFFIXES)}); look for a typing error in the path")
+    named = [_with_patient(scan, patient_pattern) for scan in named]
+    mapping = _class_of_label(classes, {label for _, label in named if label}, raw)
+    return _catalog(raw, named, mapping, classes, unusable + _missing_files(found, table))
+
+
+LabelledScan = tuple[Scan, str]
+"""A scan and the name of its label; empty where none is known."""
+
+
+def _catalog(
+    raw: Path,
+    named: Iterable[LabelledScan],
+    class_of_label: Mapping[str, str],
+    classes: Classes | None,
+    rejected: Sequence[Rejection],
+) -> Catalog:
+    names = tuple(classes) if classes else tuple(sorted(set(class_of_label.values())))
+    scans, left_out = [], Counter[str]()
+    for scan, label in named:
+        if not label:
+            scans.append(replace(scan, label=UNLABELLED))
+        elif label in class_of_label:
+            scans.append(replace(scan, label=names.index(class_of_label[label])))
+        else:
+            left_out[label] += 1
+    if not scans:
+        raise CatalogError(f"{raw}: no scan belongs to a class; the labels are {', '.join(sorted(left_out))}")
+    return Catalog(raw, names, tuple(sorted(scans, key=lambda scan: scan.id)), tuple(sorted(rejected)), left_out)
+
+
+def scan_id(path: PurePosixPath) -> str:
+    """Return the id of a file from its path under the raw folder.
+
+    Examples
+    --------
+    >>> scan_id(PurePosixPath("CT-0/study_0001.nii.gz"))
+    'CT-0/study_0001'
+    """
+    name = path.name.removesuffix(".gz")
+    return str(path.with_name(name.removesuffix(".nii").removesuffix(".hdr")))
+
+
+def _found_scans(raw: Path) -> tuple[dict[str, Path], list[Rejection]]:
+    found: dict[str, Path] = {}
+    unusable: dict[str, Rejection] = {}
+    root = raw.resolve()
+    for path in _scan_files(raw):
+        scan = scan_id(PurePosixPath(path.relative_to(raw).as_posix()))
+        if rejection := _judge_name(scan, path, root) or _judge_twin(scan, path, found, unusable):
+            unusable[rejection.scan] = rejection
+            found.pop(scan, None)
+        else:
+            found[scan] = path
+    return found, list(unusable.values())
+
+
+def _judge_name(scan: str, path: Path, root: Path) -> Rejection | None:
+    if not scan.isprintable():
+        shown = ascii(scan)[1:-1]
+        return _unreadable(shown, f"{shown}: its name holds characters that cannot be shown; rename it")
+    if path.is_symlink() and not path.resolve().is_relative_to(root):
+        return _unreadable(scan, f"{path.name}: is a link out of the raw folder; copy the file there")
+    return None
+
+
+def _judge_twin(
+    scan: str, path: Path, found: Mapping[str, Path], unusable: Mapping[str, Rejection]
+) -> Rejection | None:
+    if scan in unusable:
+        return unusable[scan]
+    if scan not in found:
+        return None
+    names = f"{found[scan].name} and {path.name}"
+    return Rejection(scan, "duplicate", f"{scan}: two files have this id ({names}); rename or remove one of them")
+
+
+def _scan_files(raw: Path) -> Iterator[Path]:
+    for parent, folders, names in os.walk(raw):
+        # A folder named like a scan is reported as one; hidden folders and stores hold no scans.
+        odd = [name for name in folders if name.endswith(SUFFIXES)]
+        folders[:] = sorted(
+            name for name in folders if not name.startswith(".") and not name.endswith(".zarr") and name not in odd
+        )
+        for name in sorted(names + odd):
+            if name.endswith(SUFFIXES) and not name.startswith("."):
+                yield Path(parent, name)
+
+
+def _unreadable(scan: str, reason: str) -> Rejection:
+    return Rejection(scan, "unreadable", reason)
+
+
+def _table_for(raw: Path, labels: str | os.PathLike[str] | None, label_column: str) -> LabelTable | None:
+    if labels is not None:
+        return read_label_table(Path(labels), label_column=label_column)
+    bids = raw / BIDS_TABLE
+    return read_label_table(bids, label_column=label_column) if bids.is_file() else None
+
+
+def _scans_with_labels(found: Mapping[str, Path], table: LabelTable | None) -> list[LabelledScan]:
+    named = []
+    for scan, path in found.items():
+        row = _row_for(scan, table)
+        label = row.label if row and row.label is not None else None
+        if label is None:
+            label = "" if table and table.has_labels else _folder_of(scan)
+        patient = (row.patient if row else "") or scan
+        named.append((Scan(scan, path, UNLABELLED, patient, row.meta if row else ()), label))
+    return named
+
+
+def _folder_of(scan: str) -> str:
+    parts = PurePosixPath(scan).parts
+    return parts[0] if len(parts) > 1 else ""
+
+
+def _row_for(scan: str, table: LabelTable | None) -> LabelRow | None:
+    """Find the table's row of a scan: its own, or that of the BIDS subject in whose folder it lies."""
+    if table is None:
+        return None
+    return table.rows.get(PurePosixPath(scan).parts[0] if table.by_subject else scan)
+
+
+def _missing_files(found: Mapping[str, Path], table: LabelTable | None) -> list[Rejection]:
+    if table is None:
+        return []
+    used = {PurePosixPath(scan).parts[0] for scan in found} if table.by_subject else set(found)
+    return [
+        _unreadable(scan, f"{scan}: is in {table.name}, but no such file is in the raw folder; copy it there")
+        for scan in table.rows
+        if scan not in used
+    ]
+
+
+def _with_patient(named: LabelledScan, pattern: str | None) -> LabelledScan:
+    if pattern is None:
+        return named
+    scan, label = named
+    try:
+        match = re.search(pattern, scan.id)
+    except re.error as error:
+        raise CatalogError(f"patient pattern: {pattern!r} is not a regular expression ({error})") from None
+    if not match:
+        raise CatalogError(f"patient pattern: {pattern!r} is not found in {scan.id}; it must name every patient")
+    return replace(scan, patient=match[1] if match.re.groups else match[0]), label
+
+
+def _class_of_label(classes: Classes | None, labels: set[str], raw: Path) -> dict[str, str]:
+    if classes is None:
+        return {label: label for label in labels}
+    mapping: dict[str, str] = {}
+    for name, members in classes.items():
+        for label in members:
+            if label in mapping:
+                raise CatalogError(f"classes: {label} belongs to {mapping[label]} and to {name}; name it once")
+            if label not in labels:
+                known = ", ".join(sorted(labels)) or "none"
+                raise CatalogError(f"classes: {name} asks for {label}, which is not in {raw}; there is: {known}")
+            mapping[label] = name
+    return mapping

@@ -1,0 +1,299 @@
+"""From a folder of scans to a store: plan, run the plan, commit it."""
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ctprep.catalog import Catalog, find_scans
+from ctprep.errors import BadScan, NothingConverted, RecipeMismatch, StoreError, TargetError
+from ctprep.observe import Stock, observe_all
+from ctprep.plan import Action, Plan, PlanRow, duplicates, make_plan
+from ctprep.prepare import prepare
+from ctprep.recipe import Recipe, differences
+from ctprep.scan import Rejection, Scan, ScanRecord
+from ctprep.schedule import check_scheduler, run_all
+from ctprep.sources import Remembered, Stamp, load_remembered, save_remembered
+from ctprep.staging import Staging, link_or_copy, said_of_target, write_whole
+from ctprep.store import Store, is_ctprep_store, open_store
+from ctprep.store_format import StoreContents, chunk_path, encode_chunk, write_tables
+
+Progress = Callable[[int], AbstractContextManager[Callable[[int], object]]]
+"""Given a number of scans, a context whose value is called with 1 after each of them."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What a conversion did.
+
+    Parameters
+    ----------
+    store : Store
+        What is there now.
+    plan : Plan
+        What was decided before any voxel was read.
+    rejected : tuple of Rejection
+        Scans that were left out, by header, voxels or comparison.
+    """
+
+    store: Store
+    plan: Plan
+    rejected: tuple[Rejection, ...]
+
+    @property
+    def reused(self) -> int:
+        """Count the stored scans whose volumes existed before."""
+        reused = {row.scan.id for row in self.plan.rows if row.action is Action.REUSE}
+        return len(reused.intersection(self.store.scans))
+
+
+@dataclass(frozen=True)
+class _Task:
+    """All that a worker needs to convert one scan; small, so that a cluster carries it cheaply."""
+
+    scan: str
+    path: Path
+    recipe: Recipe
+    chunk: Path
+    record: Path
+
+
+Outcome = tuple[str, ScanRecord | Rejection]
+"""A scan's id, and what became of it."""
+
+
+def convert(
+    raw: Catalog | str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    recipe: Recipe | None = None,
+    scheduler: str = "threads",
+    workers: int | None = None,
+    rebuild: bool = False,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> Conversion:
+    """Make `out` the store of the scans in `raw`: the same bytes whatever was there before, and however it is run.
+
+    Parameters
+    ----------
+    raw : Catalog or path
+        What `find_scans` found, or the folder to look in.
+    out : path
+        The store; it appears, or is replaced, in one step.
+    recipe : Recipe, optional
+        How a scan becomes a volume.
+    scheduler : str
+        `threads`, `processes`, `synchronous` (a plain loop) or the address of a Dask cluster that sees both folders.
+    workers : int, optional
+        Threads or processes; one for each core where it is not given.
+    rebuild : bool
+        Convert every scan again, and replace a store of another recipe or a damaged one.
+    strict : bool
+        Stop at the first scan that must be rejected, and commit nothing.
+    progress : callable, optional
+        See `Progress`.
+
+    Returns
+    -------
+    Conversion
+
+    Raises
+    ------
+    CatalogError
+        If there are no scans, or their labels do not fit.
+    RecipeMismatch
+        If `out` was made by another recipe and `rebuild` is not given.
+    StoreLocked
+        If another conversion is writing `out`.
+    TargetError
+        If `out` cannot be written, or is not a store.
+    NothingConverted
+        If every scan was rejected, or one was and `strict` is given.
+    """
+    recipe = recipe or Recipe()
+    check_scheduler(scheduler, workers)
+    catalog = raw if isinstance(raw, Catalog) else find_scans(raw)
+    target = _own_target(out)
+    staging = Staging(target)
+    with staging.locked():
+        existing = None if rebuild else _existing(target, recipe)
+        plan, stamps = _plan(catalog, recipe, staging, existing)
+        if strict:
+            _stop_at(catalog.rejected + tuple(row.rejection for row in plan.rows if row.rejection))
+        run = partial(run_all, scheduler=scheduler, workers=workers)
+        outcomes = _run_plan(plan, recipe, staging, stamps, run, strict=strict, progress=progress)
+        return _commit(catalog, plan, recipe, staging, stamps, outcomes)
+
+
+def plan_conversion(
+    raw: Catalog | str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    recipe: Recipe | None = None,
+    rebuild: bool = False,
+) -> Plan:
+    """Decide what `convert` would do to each scan; nothing is written.
+
+    Parameters and errors are those of `convert`.
+    """
+    recipe = recipe or Recipe()
+    catalog = raw if isinstance(raw, Catalog) else find_scans(raw)
+    target = _own_target(out)
+    existing = None if rebuild else _existing(target, recipe)
+    return _plan(catalog, recipe, Staging(target), existing)[0]
+
+
+def _own_target(out: str | os.PathLike[str]) -> Path:
+    """Return the target's real path, after making sure that it is free or a store."""
+    target = Path(out).resolve()
+    if target.exists() and not is_ctprep_store(target):
+        raise TargetError(f"{out}: exists and is not a ctprep store, so it is left alone; choose another target")
+    if not target.parent.is_dir():
+        raise TargetError(f"{out}: its parent folder does not exist; create it first")
+    return target
+
+
+def _existing(target: Path, recipe: Recipe) -> Store | None:
+    if not target.exists():
+        return None
+    try:
+        store = open_store(target)
+    except StoreError as error:
+        raise StoreError(f"{error}; it is left alone: replace it with --rebuild") from None
+    if store.recipe != recipe:
+        raise RecipeMismatch(
+            f"{target.name}: was made by another recipe ({'; '.join(differences(store.recipe, recipe))}); "
+            "choose another target, or replace it with --rebuild"
+        )
+    return store
+
+
+def _plan(
+    catalog: Catalog, recipe: Recipe, staging: Staging, existing: Store | None
+) -> tuple[Plan, Mapping[str, Stamp]]:
+    remembered = load_remembered(staging.sources)
+    observations, stamps = observe_all(catalog.scans, Stock(existing, staging.work(recipe.digest), remembered))
+    return make_plan(catalog.scans, observations, existing=existing.scans if existing else ()), stamps
+
+
+def _run_plan(
+    plan: Plan,
+    recipe: Recipe,
+    staging: Staging,
+    stamps: Mapping[str, Stamp],
+    run: Callable[..., None],
+    *,
+    strict: bool,
+    progress: Progress | None,
+) -> dict[str, ScanRecord | Rejection]:
+    """Convert what the plan says, leaving each finished volume in the working folder."""
+    work = staging.work(recipe.digest)
+    rows = [row for row in plan.rows if row.action is Action.CONVERT]
+    outcomes: dict[str, ScanRecord | Rejection] = {}
+    with said_of_target(staging.target), (progress or _silent)(len(rows)) as advance:
+        work.mkdir(parents=True, exist_ok=True)
+
+        def keep(outcome: Outcome) -> None:
+            scan, result = outcome
+            if strict and isinstance(result, Rejection):
+                _stop_at((result,))
+            outcomes[scan] = result
+            advance(1)
+
+        run(_convert_scan, _tasks(rows, recipe, work, stamps), keep)
+    return outcomes
+
+
+def _silent(_total: int) -> AbstractContextManager[Callable[[int], object]]:
+    return nullcontext(lambda _count: None)
+
+
+def _tasks(rows: list[PlanRow], recipe: Recipe, work: Path, stamps: Mapping[str, Stamp]) -> Iterator[_Task]:
+    for row in rows:
+        chunk, record = Stock.places(work, row.scan.id, stamps[row.scan.id])
+        yield _Task(row.scan.id, row.scan.path.absolute(), recipe, chunk, record)
+
+
+def _convert_scan(task: _Task) -> Outcome:
+    try:
+        prepared = prepare(task.path, task.recipe)
+    except BadScan as error:
+        return task.scan, Rejection(task.scan, error.code, str(error))
+    except Exception as error:  # noqa: BLE001 - one scan must not stop a thousand others
+        reason = f"{task.path.name}: could not be prepared ({type(error).__name__}: {error}); please report this"
+        return task.scan, Rejection(task.scan, "unreadable", reason)
+    write_whole(task.chunk, encode_chunk(prepared.volume))
+    write_whole(task.record, json.dumps(prepared.record.to_dict()).encode())  # last: it says that the chunk is whole
+    return task.scan, prepared.record
+
+
+def _stop_at(rejected: tuple[Rejection, ...]) -> None:
+    if rejected:
+        first = rejected[0]
+        raise NothingConverted(f"{first.scan}: {first.code}: {first.reason} (nothing was committed)", rejected)
+
+
+def _commit(
+    catalog: Catalog,
+    plan: Plan,
+    recipe: Recipe,
+    staging: Staging,
+    stamps: Mapping[str, Stamp],
+    outcomes: Mapping[str, ScanRecord | Rejection],
+) -> Conversion:
+    records, chunks = _finished(plan, staging.work(recipe.digest), stamps, outcomes)
+    rejected = _all_rejections(catalog, plan, outcomes, records)
+    bad = {rejection.scan for rejection in rejected}
+    kept = tuple(scan for scan in catalog.scans if scan.id not in bad)
+    if not kept:
+        raise NothingConverted(f"{catalog.raw}: all {len(rejected)} scans were rejected; no store was made", rejected)
+    contents = StoreContents(recipe, catalog.classes, kept, tuple(records[scan.id] for scan in kept), rejected)
+    _assemble(staging, contents, [chunks[scan.id] for scan in kept])
+    staging.commit()
+    save_remembered(staging.sources, _to_remember(stamps, records))
+    return Conversion(open_store(staging.target), plan, rejected)
+
+
+def _finished(
+    plan: Plan, work: Path, stamps: Mapping[str, Stamp], outcomes: Mapping[str, ScanRecord | Rejection]
+) -> tuple[dict[str, ScanRecord], dict[str, Path]]:
+    records: dict[str, ScanRecord] = {}
+    chunks: dict[str, Path] = {}
+    for row in plan.rows:
+        scan, outcome = row.scan.id, outcomes.get(row.scan.id)
+        if row.finished:
+            records[scan], chunks[scan] = row.finished.record, row.finished.chunk
+        elif isinstance(outcome, ScanRecord):
+            records[scan], chunks[scan] = outcome, Stock.places(work, scan, stamps[scan])[0]
+    return records, chunks
+
+
+def _all_rejections(
+    catalog: Catalog,
+    plan: Plan,
+    outcomes: Mapping[str, ScanRecord | Rejection],
+    records: Mapping[str, ScanRecord],
+) -> tuple[Rejection, ...]:
+    by_header = [row.rejection for row in plan.rows if row.rejection]
+    by_voxels = [outcome for outcome in outcomes.values() if isinstance(outcome, Rejection)]
+    good: list[Scan] = [scan for scan in catalog.scans if scan.id in records]
+    alike = duplicates(good, {scan.id: records[scan.id].source_sha256 for scan in good})
+    return tuple(sorted([*catalog.rejected, *by_header, *by_voxels, *alike]))
+
+
+def _assemble(staging: Staging, contents: StoreContents, chunks: list[Path]) -> None:
+    with said_of_target(staging.target):
+        for row, chunk in enumerate(chunks):
+            place = staging.next / chunk_path(row)
+            if not row:
+                place.parent.mkdir(parents=True)
+            link_or_copy(chunk, place)
+        write_tables(staging.next, contents)
+
+
+def _to_remember(stamps: Mapping[str, Stamp], records: Mapping[str, ScanRecord]) -> dict[str, Remembered]:
+    return {scan: Remembered(stamps[scan], record.source_sha256) for scan, record in records.items()}

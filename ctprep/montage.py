@@ -1,0 +1,99 @@
+"""A picture of some scans of every class, as a radiologist hangs them.
+
+The patient's right is on the left of the picture; anterior (axial) or superior (coronal) is up.
+"""
+
+import os
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from ctprep.errors import TargetError
+from ctprep.grid import VoxelGrid
+from ctprep.scan import UNLABELLED
+from ctprep.staging import said_of_target
+from ctprep.store import Store, open_store
+
+SCANS_PER_CLASS = 6
+TILE_INCHES = 1.7
+MARGINS = {"wspace": 0.03, "hspace": 0.16, "left": 0.05, "right": 0.99, "bottom": 0.02, "top": 0.9}
+
+
+def montage(
+    store: Store | str | os.PathLike[str], out: str | os.PathLike[str], *, scans_per_class: int = SCANS_PER_CLASS
+) -> Path:
+    """Write a PNG with an axial and a coronal slice of some scans of every class.
+
+    Parameters
+    ----------
+    store : Store or path
+    out : path
+        The picture; replaced if it exists.
+    scans_per_class : int
+        Evenly spread over the rows of the class.
+
+    Returns
+    -------
+    Path
+        The picture.
+
+    Raises
+    ------
+    TargetError
+        If `out` cannot be written or does not end in `.png`.
+    """
+    store = store if isinstance(store, Store) else open_store(store)
+    out = Path(out)
+    if out.suffix != ".png":
+        raise TargetError(f"{out}: is not named as a picture; end it in .png")
+    with said_of_target(out):
+        draw(store, scans_per_class=scans_per_class).savefig(out, dpi=110, metadata={"Software": None})
+    return out
+
+
+def draw(store: Store, *, scans_per_class: int) -> Figure:
+    """Return the picture of a store as a figure: one band a class, one column a scan."""
+    bands = [(name, _spread(store, label, scans_per_class)) for label, name in _bands(store)]
+    columns = max(len(rows) for _, rows in bands)
+    figure = Figure(figsize=(TILE_INCHES * columns + 0.4, 2 * TILE_INCHES * len(bands) + 0.5), facecolor="white")
+    figure.suptitle(f"{len(store)} scans, {'x'.join(map(str, store.recipe.shape))} voxels", fontsize=9)
+    axes = figure.subplots(2 * len(bands), columns, squeeze=False, gridspec_kw=MARGINS)
+    for band, (name, rows) in enumerate(bands):
+        for column in range(columns):
+            pair = axes[2 * band : 2 * band + 2, column]
+            if column < len(rows):
+                _draw_scan(pair, store, rows[column])
+            else:
+                pair[0].set_axis_off()
+                pair[1].set_axis_off()
+        axes[2 * band, 0].set_ylabel(name, fontsize=9, loc="top")
+    return figure
+
+
+def _bands(store: Store) -> list[tuple[int, str]]:
+    present = set(store.labels.tolist())
+    named = [(index, name) for index, name in enumerate(store.classes) if index in present]
+    return named + ([(UNLABELLED, "unlabelled")] if UNLABELLED in present else [])
+
+
+def _spread(store: Store, label: int, count: int) -> list[int]:
+    rows = np.flatnonzero(store.labels == label)
+    return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)].tolist()
+
+
+def _draw_scan(pair: np.ndarray, store: Store, row: int) -> None:
+    axial, coronal = pair
+    volume = store.unit(store.volume(row))
+    spacing_mm = VoxelGrid(store.recipe.shape, np.array(store.records[row].affine)).spacing_mm
+    _, y, z = volume.shape
+    _show(axial, volume[:, :, z // 2], height_over_width=spacing_mm[1] / spacing_mm[0])
+    _show(coronal, volume[:, y // 2, :], height_over_width=spacing_mm[2] / spacing_mm[0])
+    axial.set_title(store.scans[row], fontsize=6, pad=2)
+
+
+def _show(axes, plane: np.ndarray, *, height_over_width: float) -> None:  # type: ignore[no-untyped-def]
+    """Draw a (x, y) or (x, z) plane of a RAS+ volume, right on the left and the second axis up."""
+    axes.imshow(plane[::-1].T, cmap="gray", vmin=0, vmax=1, origin="lower", aspect=height_over_width)
+    axes.text(0.02, 0.5, "R", color="white", fontsize=6, transform=axes.transAxes, va="center")
+    axes.set(xticks=[], yticks=[])

@@ -1,0 +1,87 @@
+"""What is remembered of the source files, so that an unchanged one need not be read again.
+
+It is kept beside the store, not in it, and may be deleted at any time: contents decide.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ctprep.errors import BadScan
+from ctprep.nifti import source_files, translated_errors
+
+READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What the file system says of a scan's files: if it is the same, the contents are taken to be the same.
+
+    Parameters
+    ----------
+    files : tuple of (size in bytes, modified in ns, changed in ns, inode)
+        The `.nii`, or the `.hdr` and the `.img`.
+    """
+
+    files: tuple[tuple[int, int, int, int], ...]
+
+    def name_for(self, scan: str) -> str:
+        """Return a file name that no other scan, and no other state of this scan, has."""
+        return hashlib.sha256(f"{scan}\0{self.files}".encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """A file as it was when it was converted."""
+
+    stamp: Stamp
+    sha256: str
+
+
+def stamp_of(path: Path) -> Stamp:
+    """Return the stamp of a scan's files.
+
+    Raises
+    ------
+    BadScan
+        If they are not there.
+    """
+    with translated_errors(path):
+        stats = [file.stat() for file in source_files(path)]
+    return Stamp(tuple((stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino) for stat in stats))
+
+
+def sha256_of(path: Path) -> str | None:
+    """Return the digest of a scan's files, the same as `NiftiReader.sha256`; None where they cannot be read."""
+    digest = hashlib.sha256()
+    try:
+        with translated_errors(path):
+            for file in source_files(path):
+                with open(file, "rb") as stream:
+                    while block := stream.read(READ_BYTES):
+                        digest.update(block)
+    except BadScan:
+        return None
+    return digest.hexdigest()
+
+
+def load_remembered(path: Path) -> dict[str, Remembered]:
+    """Return what is remembered by scan id; nothing where the file is missing or damaged."""
+    try:
+        saved = json.loads(path.read_text())
+        return {
+            scan: Remembered(Stamp(tuple(tuple(map(int, file)) for file in files)), str(sha256))  # type: ignore[misc]
+            for scan, (files, sha256) in saved.items()
+        }
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def save_remembered(path: Path, remembered: Mapping[str, Remembered]) -> None:
+    """Write what is to be remembered, whole or not at all."""
+    saved = {scan: (entry.stamp.files, entry.sha256) for scan, entry in sorted(remembered.items())}
+    temporary = path.with_suffix(".writing")
+    temporary.write_text(json.dumps(saved))
+    temporary.replace(path)

@@ -1,0 +1,175 @@
+"""Where a store is built: a hidden folder beside it, one writer at a time, one step from old to new.
+
+Nothing here knows what a store contains. The folder `.NAME.ctprep` beside the target NAME holds
+
+- `lock`: held, through the operating system, by the one conversion that runs;
+- `work/KEY/`: finished volumes and their records, by what they were made from, until they are in a store;
+- `next/`: the tree being assembled; `ready/`: the same, complete and synced; `old/`: what it replaced;
+- `sources.json`: see `ctprep.sources`.
+
+It may be deleted whenever no conversion runs.
+"""
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ctprep.errors import StoreLocked, TargetError
+
+AT_FDCWD = -100
+RENAME_EXCHANGE = 2  # linux/fs.h
+
+
+class Staging:
+    """The hidden folder beside a target, and the steps that lead from it to the target.
+
+    Parameters
+    ----------
+    target : Path
+        Where the store will be.
+    """
+
+    def __init__(self, target: Path) -> None:
+        self.target = target
+        self.folder = target.absolute().with_name(f".{target.absolute().name}.ctprep")
+        self.sources = self.folder / "sources.json"
+        self.next = self.folder / "next"
+        self._ready = self.folder / "ready"
+        self._old = self.folder / "old"
+
+    def work(self, key: str) -> Path:
+        """Return the folder of finished volumes made under one key."""
+        return self.folder / "work" / key
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the lock, create the folder, and finish what a crashed conversion left half done.
+
+        Raises
+        ------
+        StoreLocked
+            If another conversion holds it.
+        TargetError
+            If the folder cannot be written.
+        """
+        with said_of_target(self.target):
+            self.folder.mkdir(exist_ok=True)
+            lock = open(self.folder / "lock", "w")  # noqa: SIM115 - closed below, which releases the lock
+        with lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise StoreLocked(f"{self.target}: another conversion is writing it; wait for it to end") from None
+            with said_of_target(self.target):
+                self._recover()
+            yield
+
+    def _recover(self) -> None:
+        if self._ready.exists() and not self.target.exists():
+            self._ready.rename(self.target)
+        for leftover in (self.next, self._ready, self._old):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+    def commit(self) -> None:
+        """Put the assembled tree in the target's place, durably and in one step."""
+        with said_of_target(self.target):
+            sync_file_system(self.folder)
+            self.next.rename(self._ready)
+            if self.target.exists():
+                self._exchange()
+            else:
+                self._ready.rename(self.target)
+            sync_file_system(self.folder)
+            for replaced in (self._ready, self._old, self.folder / "work"):
+                shutil.rmtree(replaced, ignore_errors=True)
+
+    def _exchange(self) -> None:
+        try:
+            exchange(self._ready, self.target)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+                raise
+            # This file system cannot exchange; between the next two lines only `_recover` knows the store.
+            self.target.rename(self._old)
+            self._ready.rename(self.target)
+
+
+@contextlib.contextmanager
+def said_of_target(target: Path) -> Iterator[None]:
+    """Turn an OSError of writing into the `TargetError` that says which way out there is."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, TargetError):
+            raise
+        ways_out = {
+            errno.ENOSPC: "free some space and run it again, it resumes",
+            errno.EDQUOT: "free some space and run it again, it resumes",
+            errno.ENOENT: "create its parent folder first",
+        }
+        way_out = ways_out.get(error.errno or 0, "choose a target that can be written")
+        raise TargetError(f"{target}: cannot be written ({error.strerror or error}); {way_out}") from None
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.writing")
+    temporary.write_bytes(content)
+    temporary.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file, or None where it is missing or damaged."""
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Make a file appear at another place, without copying it where the file system can."""
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS):
+            raise
+        shutil.copyfile(source, target)
+
+
+def exchange(first: Path, second: Path) -> None:
+    """Swap two folders in one step (Linux's renameat2).
+
+    Raises
+    ------
+    OSError
+        ENOSYS where the system has no such call, EINVAL where the file system has not.
+    """
+    renameat2 = getattr(_libc(), "renameat2", None)
+    if renameat2 is None:
+        raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+    if renameat2(AT_FDCWD, os.fsencode(first), AT_FDCWD, os.fsencode(second), RENAME_EXCHANGE):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def sync_file_system(folder: Path) -> None:
+    """Wait until everything written to a folder's file system is on the disk: one call, not one a file."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        syncfs = getattr(_libc(), "syncfs", None)
+        if syncfs is None:
+            os.sync()
+        elif syncfs(descriptor):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    finally:
+        os.close(descriptor)
+
+
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)

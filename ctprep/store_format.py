@@ -1,0 +1,228 @@
+"""What a store is on disk: one Zarr v3 group of prepared scans.
+
+The names, axes, dtypes and attributes here are the contract with every other program. Row `i` of every array belongs
+to the same scan; rows are sorted by scan id.
+"""
+
+import hashlib
+import os
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import google_crc32c
+import numcodecs.blosc
+import numpy as np
+import zarr
+import zarr.errors
+from zarr.codecs import BloscCodec, Crc32cCodec
+
+from ctprep.intensity import HU_QUANTILES, UINT8_STEPS
+from ctprep.recipe import Recipe
+from ctprep.scan import Rejection, Scan, ScanRecord
+
+FORMAT = 1
+ATTRIBUTES = "ctprep"
+META_PREFIX = "meta_"
+MISSING_UINT8 = UINT8_STEPS + 1
+
+AXES = {
+    "volume": ("scan", "x", "y", "z"),
+    "scan": ("scan",),
+    "label": ("scan",),
+    "patient": ("scan",),
+    "affine": ("scan", "row", "column"),
+    "source_affine": ("scan", "row", "column"),
+    "source_shape": ("scan", "source_axis"),
+    "source_sha256": ("scan",),
+    "hu_quantile": ("scan", "quantile"),
+    "nonfinite": ("scan",),
+    "quantile": ("quantile",),
+}
+"""Dimension names of every array."""
+
+_NO_VALUE = ("", "n/a")
+_NUMBER = re.compile(r"[-+]?(0|[1-9]\d*)(\.\d*)?([eE][-+]?\d+)?", re.ASCII)
+
+BLOSC: dict[str, Any] = {"cname": "lz4", "clevel": 5, "blocksize": 0}
+
+
+@dataclass(frozen=True)
+class StoreContents:
+    """All that a store says beside its volumes.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    classes : tuple of str
+        Of two, the second is the positive one.
+    scans : tuple of Scan
+        In row order.
+    records : tuple of ScanRecord
+        In row order.
+    rejected : tuple of Rejection
+    """
+
+    recipe: Recipe
+    classes: tuple[str, ...]
+    scans: tuple[Scan, ...]
+    records: tuple[ScanRecord, ...]
+    rejected: tuple[Rejection, ...]
+
+
+def chunk_path(row: int) -> str:
+    """Return where, under the store, the volume of a row lies.
+
+    Examples
+    --------
+    >>> chunk_path(17)
+    'volume/c.17.0.0.0'
+    """
+    return f"volume/c.{row}.0.0.0"
+
+
+def encode_chunk(volume: np.ndarray) -> bytes:
+    """Return the bytes of the chunk that holds one volume: blosc(lz4, bitshuffle), then crc32c.
+
+    Parameters
+    ----------
+    volume : (x, y, z) array of the stored dtype
+    """
+    little = np.ascontiguousarray(volume, volume.dtype.newbyteorder("<"))
+    # With several threads Blosc writes blocks in the order in which they finish: other bytes at each run.
+    numcodecs.blosc.use_threads = False
+    packed = numcodecs.blosc.Blosc(**BLOSC, shuffle=numcodecs.blosc.BITSHUFFLE).encode(little)
+    return bytes(packed) + google_crc32c.value(packed).to_bytes(4, "little")
+
+
+def is_intact(chunk: bytes) -> bool:
+    """Tell whether an encoded chunk ends with the CRC-32C of the rest of it."""
+    return len(chunk) > 4 and google_crc32c.value(chunk[:-4]).to_bytes(4, "little") == chunk[-4:]
+
+
+def write_tables(folder: Path, contents: StoreContents) -> None:
+    """Write everything of a store but its volumes' chunks into a new folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Created; its parent exists.
+    contents : StoreContents
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)  # consolidated metadata is a convention only
+        group = zarr.create_group(folder, zarr_format=3, attributes={ATTRIBUTES: _root_attributes(contents)})
+        _create_volume(group, len(contents.scans), contents.recipe)
+        for name, values in _tables(contents).items():
+            _write_table(group, name, values, contents.classes)
+        zarr.consolidate_metadata(folder, zarr_format=3)
+
+
+def _root_attributes(contents: StoreContents) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "recipe": contents.recipe.to_dict(),
+        "recipe_digest": contents.recipe.digest,
+        "classes": list(contents.classes),
+        "rejected": [asdict(rejection) for rejection in contents.rejected],
+    }
+
+
+def _create_volume(group: zarr.Group, n_scans: int, recipe: Recipe) -> None:
+    dtype = np.dtype(recipe.dtype)
+    attributes: dict[str, Any] = {"long_name": "attenuation through the window", "units": "1"}
+    if dtype == np.uint8:
+        attributes |= {"scale_factor": 1 / UINT8_STEPS, "_FillValue": MISSING_UINT8}
+    group.create_array(
+        "volume",
+        shape=(n_scans, *recipe.shape),
+        chunks=(1, *recipe.shape),
+        dtype=dtype,
+        fill_value=MISSING_UINT8 if dtype == np.uint8 else np.nan,
+        compressors=_compressors(dtype),
+        dimension_names=AXES["volume"],
+        chunk_key_encoding={"name": "default", "separator": "."},  # one folder for all volumes, not three for each
+        attributes=attributes,
+    )
+
+
+def _compressors(dtype: np.dtype) -> list[BloscCodec | Crc32cCodec]:
+    return [BloscCodec(**BLOSC, shuffle="bitshuffle", typesize=dtype.itemsize), Crc32cCodec()]
+
+
+def _tables(contents: StoreContents) -> dict[str, np.ndarray]:
+    scans, records = contents.scans, contents.records
+    tables = {
+        "scan": _strings(scan.id for scan in scans),
+        "label": np.array([scan.label for scan in scans], np.int16),
+        "patient": _strings(scan.patient for scan in scans),
+        "affine": np.array([record.affine for record in records], np.float64),
+        "source_affine": np.array([record.source_affine for record in records], np.float64),
+        "source_shape": np.array([record.source_shape for record in records], np.int32),
+        "source_sha256": _strings(record.source_sha256 for record in records),
+        "hu_quantile": np.array([record.hu_quantile for record in records], np.float32),
+        "nonfinite": np.array([record.nonfinite for record in records], np.int64),
+        "quantile": np.array(HU_QUANTILES, np.float64),
+    }
+    columns = sorted({column for scan in scans for column, _ in scan.meta})
+    meta = [dict(scan.meta) for scan in scans]
+    return tables | {f"{META_PREFIX}{column}": _column([row.get(column, "") for row in meta]) for column in columns}
+
+
+def _strings(values: Iterable[str]) -> np.ndarray:
+    return np.array(list(values), dtype=object)
+
+
+def _column(texts: list[str]) -> np.ndarray:
+    """Return a column as numbers (NaN where empty) if every entry is one, else as text; 007 is text."""
+    known = [text for text in texts if text not in _NO_VALUE]
+    if known and all(map(_NUMBER.fullmatch, known)):
+        return np.array([np.nan if text in _NO_VALUE else float(text) for text in texts], np.float64)
+    return _strings(texts)
+
+
+def _write_table(group: zarr.Group, name: str, values: np.ndarray, classes: Sequence[str]) -> None:
+    is_text = values.dtype.kind == "O"
+    array = group.create_array(
+        name,
+        shape=values.shape,
+        chunks=values.shape,
+        dtype=str if is_text else values.dtype,
+        fill_value=_MISSING[values.dtype.kind],
+        compressors=[Crc32cCodec()] if is_text else _compressors(values.dtype),
+        dimension_names=AXES.get(name, ("scan",)),
+        attributes=_table_attributes(name, classes),
+        config={"write_empty_chunks": True},  # a chunk that is not there must mean that it was lost
+    )
+    array[...] = values
+
+
+_MISSING = {"O": "", "i": -1, "f": np.nan}
+
+
+def _table_attributes(name: str, classes: Sequence[str]) -> dict[str, Any]:
+    if name == "label" and classes:
+        return {"flag_values": list(range(len(classes))), "flag_meanings": " ".join(map(_one_word, classes))}
+    return {"hu_quantile": {"units": "HU"}, "affine": {"units": "mm"}, "source_affine": {"units": "mm"}}.get(name, {})
+
+
+def _one_word(name: str) -> str:
+    return "_".join(name.split())
+
+
+def tree_digest(folder: Path) -> str:
+    """Return one SHA-256 of every file's relative path and bytes under a folder, in hexadecimal."""
+    digest = hashlib.sha256()
+    for path in sorted(_files(folder)):
+        content = hashlib.sha256((folder / path).read_bytes()).hexdigest()
+        digest.update(f"{path}\0{content}\n".encode())
+    return digest.hexdigest()
+
+
+def _files(folder: Path) -> Iterator[str]:
+    for parent, _, names in os.walk(folder):
+        for name in names:
+            yield Path(parent, name).relative_to(folder).as_posix()

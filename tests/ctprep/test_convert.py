@@ -1,0 +1,404 @@
+"""Conversion as a whole: whatever the history and the scheduler, the same bytes."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+import ctprep
+from ctprep.convert import plan_conversion
+from ctprep.errors import (
+    NothingConverted,
+    RecipeMismatch,
+    SchedulerError,
+    StoreError,
+    StoreLocked,
+    TargetError,
+)
+from ctprep.recipe import Recipe
+from ctprep.staging import Staging
+from ctprep.store_format import chunk_path
+from tests.conftest import chest_hu, write_scan
+
+SMALL = Recipe(shape=(8, 8, 4))
+
+
+def convert(raw, out, **kwargs):
+    return ctprep.convert(raw, out, recipe=kwargs.pop("recipe", SMALL), **kwargs)
+
+
+def digest_from_nothing(raw, tmp_path, **kwargs):
+    """Convert with a plain loop into a fresh place: what every other history must equal."""
+    fresh = tmp_path / f"fresh-{time.monotonic_ns()}.zarr"
+    return convert(raw, fresh, scheduler="synchronous", **kwargs).store.digest()
+
+
+def actions(plan):
+    return {row.scan.id: (str(row.action), row.reason) for row in plan.rows}
+
+
+@pytest.fixture
+def cluster():
+    """Give the address of a Dask cluster of two worker processes."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+    ) as local:
+        yield local.scheduler_address
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "workers"), [("threads", 1), ("threads", 2), ("processes", 2), ("cluster", None)]
+)
+def test_every_scheduler_equals_the_plain_loop(raw, tmp_path, scheduler, workers, request):
+    address = request.getfixturevalue("cluster") if scheduler == "cluster" else scheduler
+    (raw / "CT-1" / "bad.nii.gz").write_bytes(b"not NIfTI")
+    done = convert(raw, tmp_path / "out.zarr", scheduler=address, workers=workers)
+    assert done.store.digest() == digest_from_nothing(raw, tmp_path)
+    assert [bad.scan for bad in done.rejected] == ["CT-1/bad"]
+
+
+def test_the_order_in_which_files_lie_changes_no_byte(raw, tmp_path):
+    shuffled = tmp_path / "shuffled"
+    files = sorted(raw.rglob("*.nii.gz"))
+    for number in np.random.default_rng(0).permutation(len(files)):
+        target = shuffled / files[number].relative_to(raw)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(files[number], target)
+    assert digest_from_nothing(shuffled, tmp_path) == digest_from_nothing(raw, tmp_path)
+
+
+KILLED_CONVERSION = """
+import os, signal, sys
+import ctprep, ctprep.convert
+from ctprep.recipe import Recipe
+module = sys.modules["ctprep.convert"]
+done = []
+convert_scan = module._convert_scan
+def killing(task):
+    result = convert_scan(task)
+    done.append(task)
+    if len(done) == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return result
+module._convert_scan = killing
+ctprep.convert(sys.argv[1], sys.argv[2], recipe=Recipe(shape=(8, 8, 4)), scheduler="synchronous")
+"""
+
+
+@pytest.mark.parametrize("after", [1, 3, 6])
+def test_a_killed_conversion_leaves_nothing_and_resumes(raw, tmp_path, after):
+    out = tmp_path / "out.zarr"
+    killed = subprocess.run([sys.executable, "-c", KILLED_CONVERSION, raw, out, str(after)], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert not out.exists()
+    plan = plan_conversion(raw, out, recipe=SMALL)
+    assert sum(reason == "finished before an interruption" for _, reason in actions(plan).values()) == after
+    done = convert(raw, out)
+    assert done.reused == after
+    assert done.store.digest() == digest_from_nothing(raw, tmp_path)
+    assert sorted(path.name for path in Staging(out).folder.iterdir()) == ["lock", "sources.json"]
+
+
+def test_a_second_conversion_reuses_everything_without_reading_a_voxel(raw, tmp_path, monkeypatch):
+    first = convert(raw, tmp_path / "out.zarr")
+    digest = first.store.digest()
+    monkeypatch.setattr("ctprep.nifti.NiftiReader.slabs", lambda self: pytest.fail("voxels were read"))
+    second = convert(raw, tmp_path / "out.zarr", scheduler="synchronous")
+    assert second.reused == 6
+    assert second.store.digest() == digest
+
+
+def change_nothing(raw):
+    return {}
+
+
+def touch_one(raw):
+    os.utime(raw / "CT-0" / "study_0000.nii.gz", (1, 1))
+    return {"CT-0/study_0000": "reuse"}
+
+
+def edit_one(raw):
+    write_scan(raw / "CT-0" / "study_0000.nii.gz", seed=99)
+    return {"CT-0/study_0000": "convert"}
+
+
+def add_one(raw):
+    write_scan(raw / "CT-0" / "study_0000b.nii.gz", seed=99)
+    return {"CT-0/study_0000b": "convert"}
+
+
+def remove_one(raw):
+    (raw / "CT-0" / "study_0001.nii.gz").unlink()
+    return {"CT-0/study_0001": None}
+
+
+def rename_one(raw):
+    (raw / "CT-0" / "study_0001.nii.gz").rename(raw / "CT-0" / "study_9.nii.gz")
+    return {"CT-0/study_0001": None, "CT-0/study_9": "reuse"}
+
+
+def relabel_one(raw):
+    (raw / "CT-0" / "study_0001.nii.gz").rename(raw / "CT-1" / "study_0001.nii.gz")
+    return {"CT-0/study_0001": None, "CT-1/study_0001": "reuse"}
+
+
+def recompress_one(raw):
+    path = raw / "CT-0" / "study_0001.nii.gz"
+    image = nibabel.load(path)
+    voxels, affine = np.asarray(image.dataobj), image.affine
+    path.unlink()
+    write_scan(raw / "CT-0" / "study_0001.nii", voxels, affine=affine)
+    return {"CT-0/study_0001": "convert"}
+
+
+def copy_one(raw):
+    shutil.copy(raw / "CT-0" / "study_0001.nii.gz", raw / "CT-0" / "study_0001_copy.nii.gz")
+    return {"CT-0/study_0001_copy": "convert"}
+
+
+def copy_one_under_another_label(raw):
+    shutil.copy(raw / "CT-0" / "study_0001.nii.gz", raw / "CT-1" / "study_0001_copy.nii.gz")
+    return {"CT-1/study_0001_copy": "convert"}
+
+
+HISTORIES = [
+    change_nothing,
+    touch_one,
+    edit_one,
+    add_one,
+    remove_one,
+    rename_one,
+    relabel_one,
+    recompress_one,
+    copy_one,
+    copy_one_under_another_label,
+]
+
+
+@pytest.mark.parametrize("forget", [False, True], ids=["remembered", "forgotten"])
+@pytest.mark.parametrize("change", HISTORIES, ids=lambda change: change.__name__)
+def test_any_history_equals_a_conversion_from_nothing(raw, tmp_path, change, forget):
+    convert(raw, tmp_path / "out.zarr")
+    expected = change(raw)
+    if forget:
+        shutil.rmtree(Staging(tmp_path / "out.zarr").folder)
+    planned = actions(plan_conversion(raw, tmp_path / "out.zarr", recipe=SMALL))
+    assert {scan: planned.get(scan, (None,))[0] for scan in expected} == expected
+    assert all(action == "reuse" for scan, (action, _) in planned.items() if scan not in expected)
+    assert convert(raw, tmp_path / "out.zarr").store.digest() == digest_from_nothing(raw, tmp_path)
+
+
+def test_equal_bytes_under_two_labels_are_both_rejected(raw, tmp_path):
+    copy_one_under_another_label(raw)
+    done = convert(raw, tmp_path / "out.zarr")
+    assert [(bad.scan, bad.code) for bad in done.rejected] == [
+        ("CT-0/study_0001", "duplicate"),
+        ("CT-1/study_0001_copy", "duplicate"),
+    ]
+    assert len(done.store) == 5
+
+
+def test_a_damaged_or_lost_volume_is_converted_again(raw, tmp_path):
+    out = tmp_path / "out.zarr"
+    digest = convert(raw, out).store.digest()
+    (out / chunk_path(1)).unlink()
+    (out / chunk_path(4)).write_bytes(b"damaged")
+    planned = actions(plan_conversion(raw, out, recipe=SMALL))
+    assert [scan for scan, (action, _) in planned.items() if action == "convert"] == [
+        "CT-0/study_0001",
+        "CT-1/study_0004",
+    ]
+    assert convert(raw, out).store.digest() == digest
+
+
+def test_a_store_of_another_recipe_is_left_alone_unless_rebuilt(raw, tmp_path):
+    out = tmp_path / "out.zarr"
+    digest = convert(raw, out).store.digest()
+    other = Recipe(shape=(8, 8, 4), window=(-500, 500))
+    with pytest.raises(RecipeMismatch, match=r"window: \(-1000.0, 400.0\), not \(-500.0, 500.0\)"):
+        convert(raw, out, recipe=other)
+    assert ctprep.open_store(out).digest() == digest
+    rebuilt = convert(raw, out, recipe=other, rebuild=True)
+    assert rebuilt.store.digest() == digest_from_nothing(raw, tmp_path, recipe=other)
+    assert convert(raw, out, rebuild=True).store.digest() == digest
+
+
+def test_a_damaged_store_is_left_alone_unless_rebuilt(raw, tmp_path):
+    out = tmp_path / "out.zarr"
+    digest = convert(raw, out).store.digest()
+    (out / "label" / "c" / "0").unlink()
+    with pytest.raises(StoreError, match="--rebuild"):
+        convert(raw, out)
+    assert (out / chunk_path(0)).exists()
+    assert convert(raw, out, rebuild=True).store.digest() == digest
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "empty-folder", "other-zarr"])
+def test_a_target_that_is_no_store_is_never_touched(raw, tmp_path, kind):
+    out = tmp_path / "out.zarr"
+    if kind == "file":
+        out.write_text("mine")
+    else:
+        out.mkdir()
+        if kind == "folder":
+            (out / "thesis.txt").write_text("mine")
+        if kind == "other-zarr":
+            (out / "zarr.json").write_text('{"zarr_format": 3, "node_type": "group", "attributes": {}}')
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    for rebuild in (False, True):
+        with pytest.raises(TargetError, match="is not a ctprep store"):
+            convert(raw, out, rebuild=rebuild)
+    assert sorted(path.name for path in tmp_path.rglob("*")) == before
+
+
+def test_a_target_without_a_parent_is_refused(raw, tmp_path):
+    with pytest.raises(TargetError, match="its parent folder does not exist"):
+        convert(raw, tmp_path / "no" / "out.zarr")
+
+
+def test_one_conversion_at_a_time(raw, tmp_path):
+    with Staging(tmp_path / "out.zarr").locked(), pytest.raises(StoreLocked, match="another conversion"):
+        convert(raw, tmp_path / "out.zarr")
+    assert len(convert(raw, tmp_path / "out.zarr").store) == 6
+
+
+def test_rejected_scans_are_named_and_the_rest_is_converted(raw, tmp_path):
+    (raw / "CT-0" / "empty.nii.gz").touch()
+    whole = (raw / "CT-0" / "study_0000.nii.gz").read_bytes()
+    (raw / "CT-0" / "half.nii.gz").write_bytes(whole[: len(whole) // 2])
+    (raw / "CT-0" / "flip.nii.gz").write_bytes(whole[:3000] + bytes([whole[3000] ^ 16]) + whole[3001:])
+    (raw / "CT-0" / "folder.nii.gz").mkdir()
+    write_scan(raw / "CT-0" / "lost.nii.gz", (chest_hu() + 1024).astype(np.int16))
+    write_scan(raw / "CT-0" / "series.nii.gz", np.stack([chest_hu()] * 2, axis=-1))
+    done = convert(raw, tmp_path / "out.zarr")
+    assert {bad.scan.removeprefix("CT-0/"): bad.code for bad in done.rejected} == {
+        "empty": "unreadable",
+        "half": "truncated",
+        "flip": "checksum",
+        "folder": "unreadable",
+        "lost": "not-hu",
+        "series": "not-3d",
+    }
+    assert done.store.rejected == done.rejected
+    assert len(done.store) == 6
+    assert not any(str(tmp_path) in bad.reason for bad in done.rejected)
+
+
+@pytest.mark.parametrize("scheduler", ["synchronous", "threads", "processes"])
+def test_strict_stops_at_the_first_bad_scan_and_commits_nothing(raw, tmp_path, scheduler):
+    whole = (raw / "CT-0" / "study_0000.nii.gz").read_bytes()
+    (raw / "CT-0" / "half.nii.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(NothingConverted, match="half: truncated"):
+        convert(raw, tmp_path / "out.zarr", strict=True, scheduler=scheduler)
+    assert not (tmp_path / "out.zarr").exists()
+
+
+def test_nothing_but_bad_scans_is_an_error(tmp_path):
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw" / "a.nii").write_bytes(b"text")
+    with pytest.raises(NothingConverted, match="all 1 scans were rejected") as caught:
+        convert(tmp_path / "raw", tmp_path / "out.zarr")
+    assert [bad.code for bad in caught.value.rejected] == ["unreadable"]
+    assert not (tmp_path / "out.zarr").exists()
+
+
+def test_an_unforeseen_failure_of_one_scan_does_not_stop_the_others(raw, tmp_path, monkeypatch):
+    module = sys.modules["ctprep.convert"]
+    prepare = module.prepare
+
+    def failing(path, recipe):
+        if path.name == "study_0002.nii.gz":
+            raise ZeroDivisionError("a defect")
+        return prepare(path, recipe)
+
+    monkeypatch.setattr(module, "prepare", failing)
+    done = convert(raw, tmp_path / "out.zarr")
+    assert [bad.scan for bad in done.rejected] == ["CT-0/study_0002"]
+    assert "please report" in done.rejected[0].reason
+
+
+def test_planning_writes_nothing(raw, tmp_path):
+    before = sorted(tmp_path.rglob("*"))
+    assert set(actions(plan_conversion(raw, tmp_path / "out.zarr")).values()) == {("convert", "new")}
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"scheduler": "magic"}, "is unknown; choose threads"),
+        ({"workers": 0}, "is not from 1"),
+        ({"scheduler": "tcp://127.0.0.1:1"}, "no Dask cluster answers"),
+    ],
+)
+def test_a_scheduler_that_cannot_be_had_is_refused(raw, tmp_path, kwargs, message, monkeypatch):
+    monkeypatch.setattr("ctprep.schedule.CONNECT_SECONDS", 1)
+    with pytest.raises(SchedulerError, match=message):
+        convert(raw, tmp_path / "out.zarr", **kwargs)
+    assert not (tmp_path / "out.zarr").exists()
+
+
+def test_a_read_only_parent_is_said(raw, tmp_path):
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o500)
+    if os.access(locked, os.W_OK):
+        pytest.skip("this user may write everywhere")
+    with pytest.raises(TargetError, match="cannot be written"):
+        convert(raw, locked / "out.zarr")
+
+
+def test_progress_counts_what_is_converted(raw, tmp_path):
+    from contextlib import contextmanager
+
+    seen = []
+
+    @contextmanager
+    def progress(total):
+        seen.append(("total", total))
+        yield seen.append
+
+    convert(raw, tmp_path / "out.zarr", progress=progress)
+    assert seen == [("total", 6)] + [1] * 6
+
+
+def test_the_store_says_nothing_of_where_and_when_it_was_made(raw, tmp_path):
+    out = convert(raw, tmp_path / "out.zarr").store.path
+    texts = [path.read_text() for path in out.rglob("zarr.json")]
+    assert not any(str(tmp_path) in text or os.uname().nodename in text for text in texts)
+
+
+def test_an_exported_scan_lies_where_its_source_lies(raw, tmp_path):
+    store = convert(raw, tmp_path / "out.zarr", recipe=Recipe(shape=(24, 20, 12))).store
+    exported = nibabel.load(ctprep.export(store, "CT-0/study_0001", tmp_path / "back.nii.gz"))
+    source = nibabel.as_closest_canonical(nibabel.load(raw / "CT-0" / "study_0001.nii.gz"))
+    assert np.allclose(exported.affine, source.affine, atol=1e-5)
+    assert np.abs(exported.get_fdata() - np.clip(source.get_fdata(), -1000, 400)).max() < 1
+    with pytest.raises(TargetError, match="exists already"):
+        ctprep.export(store, "CT-0/study_0001", tmp_path / "back.nii.gz")
+    with pytest.raises(TargetError, match="is not named as NIfTI"):
+        ctprep.export(store, "CT-0/study_0001", tmp_path / "back.txt")
+
+
+def test_a_link_to_a_store_stays_a_link(raw, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    convert(raw, tmp_path / "elsewhere" / "out.zarr")
+    (tmp_path / "link.zarr").symlink_to(tmp_path / "elsewhere" / "out.zarr")
+    add_one(raw)
+    convert(raw, tmp_path / "link.zarr")
+    assert (tmp_path / "link.zarr").is_symlink()
+    assert len(ctprep.open_store(tmp_path / "elsewhere" / "out.zarr")) == 7
+
+
+def test_the_public_functions_are_not_hidden_by_their_modules():
+    for name in ctprep.__all__:
+        assert callable(getattr(ctprep, name)), name
+    assert Path(sys.modules["ctprep.convert"].__file__).name == "convert.py"
