@@ -6,7 +6,7 @@ A class is the first folder below the raw folder, or the label of a table. Nothi
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -36,6 +36,8 @@ class Catalog:
         Scans that are named but cannot be read: they are missing, or a link leads out of the folder.
     left_out : mapping of str to int
         Labels that belong to no class, and how many scans have them.
+    unused : tuple of str
+        Labels that belong to a class, but to no scan.
     """
 
     raw: Path
@@ -43,6 +45,7 @@ class Catalog:
     scans: tuple[Scan, ...]
     rejected: tuple[Rejection, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
+    unused: tuple[str, ...] = ()
 
 
 def find_scans(
@@ -98,13 +101,14 @@ LabelledScan = tuple[Scan, str]
 
 def _catalog(
     raw: Path,
-    named: Iterable[LabelledScan],
+    named: Sequence[LabelledScan],
     class_of_label: Mapping[str, str],
     classes: Classes | None,
     rejected: Sequence[Rejection],
 ) -> Catalog:
     names = tuple(classes) if classes else tuple(sorted(set(class_of_label.values())))
     scans, left_out = [], Counter[str]()
+    unused = set(class_of_label) - {label for _, label in named}
     for scan, label in named:
         if not label:
             scans.append(replace(scan, label=UNLABELLED))
@@ -114,7 +118,8 @@ def _catalog(
             left_out[label] += 1
     if not scans:
         raise CatalogError(f"{raw}: no scan belongs to a class; the labels are {', '.join(sorted(left_out))}")
-    return Catalog(raw, names, tuple(sorted(scans, key=lambda scan: scan.id)), tuple(sorted(rejected)), left_out)
+    in_order = tuple(sorted(scans, key=lambda scan: scan.id))
+    return Catalog(raw, names, in_order, tuple(sorted(rejected)), left_out, tuple(sorted(unused)))
 
 
 def scan_id(path: PurePosixPath) -> str:
@@ -242,8 +247,8 @@ def _class_of_label(classes: Classes | None, labels: set[str], raw: Path) -> dic
         for label in members:
             if label in mapping:
                 raise CatalogError(f"classes: {label} belongs to {mapping[label]} and to {name}; name it once")
-            if label not in labels:
-                known = ", ".join(sorted(labels)) or "none"
-                raise CatalogError(f"classes: {name} asks for {label}, which is not in {raw}; there is: {known}")
             mapping[label] = name
+        if not labels.intersection(members):
+            asked, known = ", ".join(members), ", ".join(sorted(labels)) or "none"
+            raise CatalogError(f"classes: no scan in {raw} is labelled {asked}, so {name} is empty; there is: {known}")
     return mapping

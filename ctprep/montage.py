@@ -16,8 +16,9 @@ from ctprep.staging import said_of_target
 from ctprep.store import Store, open_store
 
 SCANS_PER_CLASS = 6
-TILE_INCHES = 1.7
-MARGINS = {"wspace": 0.03, "hspace": 0.16, "left": 0.05, "right": 0.99, "bottom": 0.02, "top": 0.9}
+TILE_INCHES = 1.8
+LEFT_INCHES, TOP_INCHES = 0.35, 0.45
+GAPS = {"wspace": 0.03, "hspace": 0.12}
 
 
 def montage(
@@ -56,18 +57,23 @@ def draw(store: Store, *, scans_per_class: int) -> Figure:
     """Return the picture of a store as a figure: one band a class, one column a scan."""
     bands = [(name, _spread(store, label, scans_per_class)) for label, name in _bands(store)]
     columns = max(len(rows) for _, rows in bands)
-    figure = Figure(figsize=(TILE_INCHES * columns + 0.4, 2 * TILE_INCHES * len(bands) + 0.5), facecolor="white")
-    figure.suptitle(f"{len(store)} scans, {'x'.join(map(str, store.recipe.shape))} voxels", fontsize=9)
-    axes = figure.subplots(2 * len(bands), columns, squeeze=False, gridspec_kw=MARGINS)
+    width, height = LEFT_INCHES + TILE_INCHES * columns, TOP_INCHES + 2 * TILE_INCHES * len(bands)
+    figure = Figure(figsize=(width, height), facecolor="black")
+    figure.suptitle(
+        f"{store.path.name}: {len(store)} scans of {'x'.join(map(str, store.recipe.shape))} voxels",
+        fontsize=9,
+        color="white",
+        y=1 - 0.3 * TOP_INCHES / height,
+    )
+    margins = {"left": LEFT_INCHES / width, "right": 0.995, "bottom": 0.01, "top": 1 - TOP_INCHES / height}
+    axes = figure.subplots(2 * len(bands), columns, squeeze=False, gridspec_kw=GAPS | margins)
+    for every in axes.flat:
+        every.set_axis_off()
     for band, (name, rows) in enumerate(bands):
-        for column in range(columns):
-            pair = axes[2 * band : 2 * band + 2, column]
-            if column < len(rows):
-                _draw_scan(pair, store, rows[column])
-            else:
-                pair[0].set_axis_off()
-                pair[1].set_axis_off()
-        axes[2 * band, 0].set_ylabel(name, fontsize=9, loc="top")
+        for column, row in enumerate(rows):
+            _draw_scan(axes[2 * band : 2 * band + 2, column], store, row)
+        middle = 1 - (TOP_INCHES + (2 * band + 1) * TILE_INCHES) / height
+        figure.text(0.012, middle, name, color="white", fontsize=11, rotation=90, va="center")
     return figure
 
 
@@ -89,11 +95,10 @@ def _draw_scan(pair: np.ndarray, store: Store, row: int) -> None:
     _, y, z = volume.shape
     _show(axial, volume[:, :, z // 2], height_over_width=spacing_mm[1] / spacing_mm[0])
     _show(coronal, volume[:, y // 2, :], height_over_width=spacing_mm[2] / spacing_mm[0])
-    axial.set_title(store.scans[row], fontsize=6, pad=2)
+    axial.set_title(store.scans[row], fontsize=6, color="white", pad=2)
 
 
 def _show(axes, plane: np.ndarray, *, height_over_width: float) -> None:  # type: ignore[no-untyped-def]
     """Draw a (x, y) or (x, z) plane of a RAS+ volume, right on the left and the second axis up."""
     axes.imshow(plane[::-1].T, cmap="gray", vmin=0, vmax=1, origin="lower", aspect=height_over_width)
-    axes.text(0.02, 0.5, "R", color="white", fontsize=6, transform=axes.transAxes, va="center")
-    axes.set(xticks=[], yticks=[])
+    axes.text(0.02, 0.5, "R", color="gold", fontsize=6, transform=axes.transAxes, va="center")

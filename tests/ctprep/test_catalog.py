@@ -39,11 +39,17 @@ def test_classes_map_folders_in_the_order_given_and_leave_the_others_out(tmp_pat
     assert catalog.left_out == {"masks": 1}
 
 
+def test_a_label_that_no_scan_has_is_told(tmp_path):
+    touch(tmp_path, "CT-0/1.nii", "CT-1/2.nii")
+    catalog = find_scans(tmp_path, classes={"normal": ["CT-0"], "abnormal": ["CT-1", "CT-4"]})
+    assert catalog.unused == ("CT-4",)
+
+
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
         ({"a": ["x"], "b": ["x"]}, "belongs to a and to b"),
-        ({"a": ["x"], "b": ["z"]}, "asks for z, which is not in"),
+        ({"a": ["x"], "b": ["z"]}, "is labelled z, so b is empty; there is: x, y"),
     ],
 )
 def test_a_mapping_that_does_not_fit_is_refused(tmp_path, classes, message):
@@ -151,7 +157,7 @@ def test_no_folder_and_no_scans_are_errors(tmp_path):
         find_scans(tmp_path)
     touch(tmp_path, "a/1.nii")
     table = write_table(tmp_path / "t.csv", "scan,label", "a/1,x")
-    with pytest.raises(CatalogError, match="asks for y"):
+    with pytest.raises(CatalogError, match="a is empty"):
         find_scans(tmp_path, labels=table, classes={"a": ["y"]})
 
 
