@@ -1,0 +1,70 @@
+# What people type: make demo, make test, make lint, make bench. Each builds .venv where it is missing.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DEMO := demo
+DEMO_COHORT := --scans 120 --seed 1
+DEMO_TRAINING := --epochs 25
+
+.PHONY: demo test lint bench package clean
+
+demo: $(DEMO)/results.txt $(DEMO)/montage.png
+	@echo
+	@echo "A synthetic cohort was drawn, converted, and learnt; the network was scored on patients it had not seen:"
+	@echo
+	@cat $(DEMO)/results.txt
+	@echo
+	@echo "Open    $(DEMO)/montage.png       slices of some scans of each class"
+	@echo "        $(DEMO)/run/curves.png    how the training went"
+	@echo "        $(DEMO)/results.txt       the table above; more in $(DEMO)/run/scores.json"
+	@echo "Ask     $(BIN)/ctprep info $(DEMO)/scans.zarr"
+	@echo "        $(BIN)/ctmodel predict $(DEMO)/run $(DEMO)/raw/CT-0/study_0002.nii.gz"
+
+# Each step is done once; what was interrupted is done again, or resumed where it can be.
+$(DEMO)/raw/truth.csv: | $(VENV)/ready
+	rm -rf $(DEMO)/raw
+	$(BIN)/ctprep phantom $(DEMO)/raw $(DEMO_COHORT)
+
+$(DEMO)/scans.zarr/zarr.json: $(DEMO)/raw/truth.csv
+	$(BIN)/ctprep convert $(DEMO)/raw $(DEMO)/scans.zarr --labels $< \
+	    --classes normal=CT-0 --classes abnormal=CT-1,CT-2,CT-3,CT-4
+	touch $@
+
+$(DEMO)/montage.png: $(DEMO)/scans.zarr/zarr.json
+	$(BIN)/ctprep montage $(DEMO)/scans.zarr $@
+
+$(DEMO)/run/scores.json: $(DEMO)/scans.zarr/zarr.json
+	$(BIN)/ctmodel train $(DEMO)/scans.zarr --run $(DEMO)/run --resume $(DEMO_TRAINING)
+
+$(DEMO)/results.txt: $(DEMO)/run/scores.json
+	$(BIN)/ctmodel evaluate $(DEMO)/run > $@.part
+	mv $@.part $@
+
+test: $(VENV)/ready
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/ready
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy ctprep ctmodel cli.py
+
+bench: $(VENV)/ready
+	$(BIN)/python tests/benchmarks/phantom_readers.py
+
+# A wheel, installed without extras where nothing else is, gives a working ctprep.
+package: $(VENV)/ready
+	rm -rf build dist $(VENV)/wheel
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+	$(PYTHON) -m venv $(VENV)/wheel
+	$(VENV)/wheel/bin/pip install --quiet dist/ctprep-*.whl
+	$(BIN)/python tests/check_wheel.py $(CURDIR)/$(VENV)/wheel/bin
+
+$(VENV)/ready: setup.cfg pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) $(DEMO) build dist *.egg-info

@@ -1,0 +1,476 @@
+"""The two command lines, ctprep and ctmodel: parse, call one function, print, set the exit code.
+
+Everything heavy is imported inside the commands, so that help is instant; defaults are read from the dataclasses.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from ctmodel.settings import THRESHOLDS, TrainSettings
+from ctprep.errors import CTPrepError, NothingConverted
+from ctprep.phantom.settings import DIFFICULTIES, CohortSettings
+from ctprep.recipe import STORED_DTYPES, Recipe
+
+EXIT_REJECTED = 3
+"""`convert` committed a store, but left some scans out."""
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+PATH = click.Path(path_type=Path)
+
+
+class Group(click.Group):
+    """Commands whose errors are one line on stderr and exit code 1, never a traceback (unless CTPREP_DEBUG is set)."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise click.ClickException("interrupted; nothing is lost: run the same command again") from None
+        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+            raise
+        except Exception as error:
+            if os.environ.get("CTPREP_DEBUG"):
+                raise
+            raise click.ClickException(_in_one_line(error)) from None
+
+
+def _in_one_line(error: Exception) -> str:
+    if isinstance(error, CTPrepError) or type(error).__module__.startswith("ctmodel"):
+        return printable(str(error))
+    return printable(f"unexpected {type(error).__name__}: {error}; set CTPREP_DEBUG=1 to see where, and report it")
+
+
+def printable(text: str) -> str:
+    """Return one line that is safe in a terminal: control characters of a hostile file name are escaped."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+class ClassMapping(click.ParamType):
+    """NAME=FOLDER,FOLDER,… as a class and the labels that belong to it."""
+
+    name = "NAME=LABEL,…"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, list[str]]:
+        name, separator, labels = value.partition("=")
+        members = [label for label in labels.split(",") if label]
+        if not (separator and name and members):
+            self.fail(f"{value!r} is not NAME=FOLDER,FOLDER, as in abnormal=CT-1,CT-2", param, ctx)
+        return name, members
+
+
+class Spacing(click.ParamType):
+    """One size in mm for all axes, or three as 2x2x5."""
+
+    name = "MM"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
+        try:
+            sizes = tuple(float(size) for size in value.split("x"))
+        except ValueError:
+            sizes = ()
+        if len(sizes) not in (1, 3):
+            self.fail(f"{value!r} is neither one size in mm, as in 5, nor three, as in 2x2x5", param, ctx)
+        return sizes * 3 if len(sizes) == 1 else sizes
+
+
+def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Return several options as one decorator, in the order in which help shows them."""
+
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+def setting(settings: type, name: str, kind: Any, text: str) -> Callable[[Command], Command]:
+    """Return the option of one field of a dataclass, whose default is the dataclass's."""
+    default = getattr(settings, name)
+    flag = f"--{name.replace('_', '-')}"
+    return click.option(
+        f"{flag}/--no-{flag[2:]}" if isinstance(default, bool) else flag,
+        type=kind,
+        nargs=len(default) if isinstance(default, tuple) else 1,
+        default=default,
+        show_default=True,
+        help=text,
+    )
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+raw_and_out = options(click.argument("raw", type=PATH), click.argument("out", type=PATH))
+
+source_options = options(
+    click.option("--labels", type=PATH, help="CSV or TSV with the columns scan and label, and optionally patient."),
+    click.option("--label-column", default="label", show_default=True, help="The table's column with the label."),
+    click.option(
+        "--classes",
+        type=ClassMapping(),
+        multiple=True,
+        help="A class and its folders or labels; repeat it, the negative class first. "
+        "Scans of other labels are left out.  [default: every folder or label]",
+    ),
+    click.option("--patient-pattern", metavar="REGEX", help="Find the patient in a scan's id; its first group counts."),
+)
+
+recipe_options = options(
+    setting(Recipe, "shape", int, "Stored voxels along x, y, z."),
+    setting(Recipe, "window", float, "HU that become 0 and 1."),
+    click.option(
+        "--spacing",
+        type=Spacing(),
+        default=Recipe.spacing_mm,
+        help="Size of a stored voxel; crop or pad around the centre.  [default: stretch the scan to the shape]",
+    ),
+    setting(Recipe, "dtype", click.Choice(STORED_DTYPES), "How a voxel is stored."),
+    click.option("--accept-non-hu", is_flag=True, help="Accept scans whose values cannot be Hounsfield units."),
+    click.option("--rebuild", is_flag=True, help="Convert all again; replaces a store of another recipe."),
+)
+
+
+@click.group("ctprep", cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ctprep")
+def ctprep() -> None:
+    """From folders of chest CTs (NIfTI) to one Zarr store of prepared volumes."""
+
+
+def cohort_setting(name: str, kind: Any, text: str) -> Callable[[Command], Command]:
+    """Return the option of one setting of a phantom cohort."""
+    return setting(CohortSettings, name, kind, text)
+
+
+@ctprep.command()
+@click.argument("raw", type=PATH)
+@cohort_setting("scans", click.IntRange(min=1), "How many.")
+@cohort_setting("seed", click.IntRange(min=0), "Scan i of a seed is the same in every cohort.")
+@cohort_setting("difficulty", click.Choice(DIFFICULTIES), "How far the findings stand out.")
+@cohort_setting("confound", click.FloatRange(0, 1), "How far the class tells the scanner: 0 not at all, 1 entirely.")
+@cohort_setting("shape", int, "Voxels of a scan, about.")
+@click.option("--masks", type=PATH, help="Also write lesion and lung masks into this folder.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one for each core]")
+def phantom(raw: Path, masks: Path | None, workers: int | None, **settings: Any) -> None:
+    """Write a synthetic chest-CT cohort, with its truth, into the new folder RAW."""
+    from ctprep.phantom import write_cohort
+    from ctprep.schedule import available_cores
+
+    chosen = CohortSettings(**settings)
+    with progress_bar(chosen.scans) as advance:
+        write_cohort(raw, settings=chosen, workers=workers or available_cores(), masks=masks, progress=advance)
+    click.echo(f"{raw}: {chosen.scans} scans, seed {chosen.seed}, {chosen.difficulty}; what was planted: truth.csv")
+
+
+@ctprep.command()
+@raw_and_out
+@source_options
+@recipe_options
+@as_json
+def plan(raw: Path, out: Path, as_json: bool, rebuild: bool, **choices: Any) -> None:
+    """Show what convert would do to each scan of RAW, and why. Nothing is written."""
+    from ctprep.convert import plan_conversion
+
+    recipe, catalog = _recipe(choices), _catalog(raw, choices)
+    planned = plan_conversion(catalog, out, recipe=recipe, rebuild=rebuild)
+    rows = [(row.scan.id, str(row.action), row.reason) for row in planned.rows]
+    rows = sorted(rows + [(bad.scan, "reject", f"{bad.code}: {bad.reason}") for bad in catalog.rejected])
+    if as_json:
+        said = [{"scan": scan, "action": action, "reason": reason} for scan, action, reason in rows]
+        click.echo(json.dumps({"rows": said, "removed": planned.removed}))
+        return
+    for scan, action, reason in rows:
+        click.echo(f"{action:<8}{printable(scan)}  {printable(reason)}")
+    for scan in planned.removed:
+        click.echo(f"remove  {printable(scan)}  no longer in {raw}")
+    counts = {action: sum(row[1] == action for row in rows) for action in ("convert", "reuse", "reject")}
+    click.echo(", ".join(f"{count} to {action}" for action, count in counts.items()), err=True)
+
+
+@ctprep.command()
+@raw_and_out
+@source_options
+@recipe_options
+@click.option("--scheduler", default="threads", show_default=True, help="threads, processes, synchronous or tcp://…")
+@click.option("--workers", type=click.IntRange(min=1), help="Threads or processes.  [default: one for each core]")
+@click.option("--strict", is_flag=True, help="Stop at the first scan to be rejected; commit nothing.")
+@click.option("--allow-rejected", is_flag=True, help="Exit with 0, not 3, where some scans were rejected.")
+@as_json
+def convert(
+    raw: Path,
+    out: Path,
+    scheduler: str,
+    workers: int | None,
+    rebuild: bool,
+    strict: bool,
+    allow_rejected: bool,
+    as_json: bool,
+    **choices: Any,
+) -> None:
+    """Turn the NIfTI scans below RAW into the store OUT.
+
+    The folders directly below RAW are the classes, unless --labels gives a table. A second run reuses what is
+    unchanged; an interrupted one resumes.
+    """
+    from ctprep.convert import convert as convert_scans
+
+    recipe, catalog = _recipe(choices), _catalog(raw, choices)
+    try:
+        done = convert_scans(
+            catalog,
+            out,
+            recipe=recipe,
+            scheduler=scheduler,
+            workers=workers,
+            rebuild=rebuild,
+            strict=strict,
+            progress=progress_bar,
+        )
+    except NothingConverted as error:
+        _list_rejected(error.rejected)
+        raise
+    _list_rejected(done.rejected)
+    summary = {
+        "scans": len(done.store),
+        "converted": len(done.store) - done.reused,
+        "reused": done.reused,
+        "removed": len(done.plan.removed),
+        "rejected": [{"scan": bad.scan, "code": bad.code, "reason": bad.reason} for bad in done.rejected],
+    }
+    if as_json:
+        click.echo(json.dumps(summary))
+    else:
+        classes = ", ".join(f"{(done.store.labels == i).sum()} {name}" for i, name in enumerate(done.store.classes))
+        click.echo(
+            f"{out}: {summary['scans']} scans ({classes or 'no classes'}); {summary['converted']} converted, "
+            f"{summary['reused']} reused, {summary['removed']} removed, {len(done.rejected)} rejected"
+        )
+    if done.rejected and not allow_rejected:
+        sys.exit(EXIT_REJECTED)
+
+
+@ctprep.command()
+@click.argument("store", type=PATH)
+@as_json
+def info(store: Path, as_json: bool) -> None:
+    """Show what is in STORE, its recipe and its digest."""
+    from ctprep.store import open_store
+    from ctprep.summary import summarize
+
+    summary = summarize(open_store(store))
+    if as_json:
+        click.echo(json.dumps(summary))
+        return
+    for name, value in summary.items():
+        click.echo(f"{name.replace('_', ' '):<20}{_shown(value)}")
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return printable(", ".join(f"{key} {_shown(entry)}" for key, entry in value.items())) or "none"
+    if isinstance(value, list) and value and isinstance(value[0], list):
+        return " to ".join(" x ".join(f"{number:g}" for number in bound) for bound in value)
+    if isinstance(value, list):
+        return printable(" ".join(map(str, value))) or "none"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+@ctprep.command()
+@click.argument("store", type=PATH)
+@click.argument("scan")
+@click.option("--out", type=PATH, help="The file to write.  [default: the scan's name, here]")
+def export(store: Path, scan: str, out: Path | None) -> None:
+    """Write one volume of STORE as NIfTI, in HU, in its place in the world."""
+    from ctprep.export import export as export_scan
+
+    click.echo(export_scan(store, scan, out or Path(scan.rpartition("/")[2] + ".nii.gz")))
+
+
+@ctprep.command()
+@click.argument("store", type=PATH)
+@click.argument("out", type=PATH)
+@click.option("--scans-per-class", type=click.IntRange(min=1), help="How many of each class.  [default: 6]")
+def montage(store: Path, out: Path, scans_per_class: int | None) -> None:
+    """Draw slices of some scans of every class of STORE into the picture OUT.png."""
+    from ctprep.montage import SCANS_PER_CLASS
+    from ctprep.montage import montage as draw_montage
+
+    click.echo(draw_montage(store, out, scans_per_class=scans_per_class or SCANS_PER_CLASS))
+
+
+def _recipe(choices: dict[str, Any]) -> Recipe:
+    return Recipe(
+        shape=choices["shape"],
+        window=choices["window"],
+        spacing_mm=choices["spacing"],
+        dtype=choices["dtype"],
+        require_hu=not choices["accept_non_hu"],
+    )
+
+
+def _catalog(raw: Path, choices: dict[str, Any]) -> Any:
+    from ctprep.catalog import find_scans
+
+    catalog = find_scans(
+        raw,
+        labels=choices["labels"],
+        label_column=choices["label_column"],
+        classes=_class_mapping(choices["classes"]),
+        patient_pattern=choices["patient_pattern"],
+    )
+    for label, count in sorted(catalog.left_out.items()):
+        click.echo(f"left out: {count} scans of {printable(label)}, which belongs to no class", err=True)
+    for label in catalog.unused:
+        click.echo(f"note: no scan is labelled {printable(label)}", err=True)
+    return catalog
+
+
+def _class_mapping(pairs: tuple[tuple[str, list[str]], ...]) -> dict[str, list[str]] | None:
+    """Merge what was said of the same class; None where nothing was said."""
+    mapping: dict[str, list[str]] = {}
+    for name, labels in pairs:
+        mapping.setdefault(name, []).extend(labels)
+    return mapping or None
+
+
+def _list_rejected(rejected: Any) -> None:
+    for bad in rejected:
+        click.echo(f"rejected  {bad.code:<12}{printable(bad.scan)}: {printable(bad.reason)}", err=True)
+
+
+@contextmanager
+def progress_bar(total: int) -> Iterator[Callable[[int], object]]:
+    """Show scans, rate and time left on stderr, where it is a terminal; give the function that advances it."""
+    from tqdm import tqdm
+
+    with tqdm(total=total, unit="scan", disable=None if total else True) as bar:
+        yield bar.update
+
+
+@click.group("ctmodel", cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ctprep")
+def ctmodel() -> None:
+    """Train and judge 3D networks on a store that ctprep made."""
+
+
+def training_setting(name: str, kind: Any, text: str) -> Callable[[Command], Command]:
+    """Return the option of one setting of a training."""
+    return setting(TrainSettings, name, kind, text)
+
+
+training_settings = options(
+    training_setting("network", str, "compact, or founding: the network of the founding study."),
+    training_setting("epochs", int, "Most passes over the training part."),
+    training_setting("batch_size", int, "Scans per step."),
+    training_setting("learning_rate", float, "Highest step size of Adam."),
+    training_setting("patience", int, "Epochs without a better validation loss after which to stop."),
+    training_setting("validation", float, "Share of the patients that chooses the epoch."),
+    training_setting("test", float, "Share of the patients that is scored at the end."),
+    training_setting("folds", int, "Parts of a cross-validation; 0 for one split by shares."),
+    training_setting("fold", int, "Which of the folds is tested, from 1."),
+    training_setting("seed", int, "Decides the split, the first weights, the order and the augmentation."),
+    training_setting("class_weights", bool, "Give every class the same weight in the loss."),
+    training_setting(
+        "threshold", click.Choice(THRESHOLDS), "Call a scan positive from 0.5, or from what is best on validation."
+    ),
+    training_setting("flip", bool, "Mirror left and right at random."),
+    training_setting("shift", float, "Largest random displacement, as a share of each axis."),
+    training_setting("intensity", float, "Largest random change of brightness and contrast, as a share of the window."),
+)
+
+
+@ctmodel.command()
+@click.argument("store", type=PATH)
+@click.option("--run", type=PATH, required=True, help="The folder to make; never overwritten.")
+@training_settings
+@click.option("--resume", is_flag=True, help="Continue the training in the run folder, if there is one.")
+@as_json
+def train(store: Path, run: Path, resume: bool, as_json: bool, **settings: Any) -> None:
+    """Train a network on STORE; score it on patients it has not seen.
+
+    Patients are divided into a training part, a validation part that chooses the epoch, and a test part that is
+    scored once. The run folder keeps all of it.
+    """
+    from ctmodel.train import train as train_network
+
+    chosen = TrainSettings(**settings)
+    with training_bar(chosen.epochs) as report:
+        result = train_network(store, run, chosen, resume=resume, progress=report)
+    click.echo(f"{run}: {result.status}, epoch {result.best_epoch} of {result.epochs} was best", err=True)
+    _print_scores(result.scores, as_json)
+
+
+@ctmodel.command()
+@click.argument("run", type=PATH)
+@click.argument("store", type=PATH, required=False)
+@as_json
+def evaluate(run: Path, store: Path | None, as_json: bool) -> None:
+    """Score RUN on its own test part, or on the labelled scans of another STORE.
+
+    Scans whose patient or file the run has learnt from are left out.
+    """
+    from ctmodel.evaluate import evaluate as evaluate_run
+
+    _print_scores(evaluate_run(run, store).scores, as_json)
+
+
+@ctmodel.command()
+@click.argument("run", type=PATH)
+@click.argument("scans", type=PATH, nargs=-1, required=True)
+@as_json
+def predict(run: Path, scans: tuple[Path, ...], as_json: bool) -> None:
+    """Predict the class of raw SCANS (NIfTI), prepared as those RUN was trained on."""
+    from ctmodel.predict import predict as predict_scans
+
+    predictions = predict_scans(run, scans)
+    for one in predictions:
+        if as_json:
+            fields = {"scan": str(one.path), "predicted": one.predicted, "probabilities": one.probabilities}
+            click.echo(json.dumps(fields | {"code": one.code, "reason": one.reason}))
+        elif one.code is None:
+            chances = ", ".join(f"{name} {chance:.4f}" for name, chance in one.probabilities.items())
+            click.echo(printable(f"{one.path}: {one.predicted} ({chances})"))
+        else:
+            click.echo(printable(f"{one.path}: rejected ({one.code}): {one.reason}"), err=True)
+    if any(one.code for one in predictions):
+        sys.exit(EXIT_REJECTED)
+
+
+def _print_scores(scores: Any, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(scores.to_dict()))
+        return
+    click.echo(f"{scores.part}: {scores.n} scans of {scores.patients} patients, with 95 % intervals")
+    for name, entry in scores.scores.items():
+        click.echo(
+            f"  {name.replace('_', ' '):<18}{entry.value:.3f}  {entry.low:.3f} to {entry.high:.3f}  n = {entry.n}"
+        )
+    width = max(map(len, scores.classes)) + 2
+    click.echo(f"  {'called':>{width + 8}}" + "".join(f"{name:>{width}}" for name in scores.classes))
+    for name, row in zip(scores.classes, scores.confusion, strict=True):
+        click.echo(f"  {name:>{width}} {'are':<7}" + "".join(f"{count:>{width}}" for count in row))
+    for note in scores.notes:
+        click.echo(f"  note: {note}")
+
+
+@contextmanager
+def training_bar(epochs: int) -> Iterator[Callable[[Any], None]]:
+    """Show epochs and time left on a terminal, and one line for each epoch otherwise; give what takes a report."""
+    from tqdm import tqdm
+
+    with tqdm(total=epochs, unit="epoch", disable=None) as bar:
+
+        def report(epoch: Any) -> None:
+            if bar.disable:
+                click.echo(str(epoch), err=True)
+            else:
+                bar.set_postfix_str(f"loss {epoch.epoch.loss:.3f}, validation {epoch.epoch.val_loss:.3f}")
+                bar.update(epoch.epoch.epoch - bar.n)
+
+        yield report

@@ -1,0 +1,71 @@
+"""Where TensorFlow and Keras enter: quiet, reproducible, and with a clear error when they are missing.
+
+Every other module takes `keras` and `tf` from here, so that both are set up before their first use.
+"""
+
+import contextlib
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+
+from ctmodel.errors import MissingTensorFlow
+
+STDERR = 2  # the descriptor that TensorFlow's C++ code writes to, whatever sys.stderr is
+
+
+@contextlib.contextmanager
+def _held_back_stderr() -> Iterator[None]:
+    """Keep what C++ code writes to stderr, and show it only if the block raises.
+
+    TensorFlow 2.21 logs its first lines before it has read TF_CPP_MIN_LOG_LEVEL, so that the variable alone
+    does not silence them.
+    """
+    with tempfile.TemporaryFile() as held:
+        sys.stderr.flush()
+        original = os.dup(STDERR)
+        os.dup2(held.fileno(), STDERR)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(original, held.read())
+            raise
+        finally:
+            os.dup2(original, STDERR)
+            os.close(original)
+
+
+def _share_gpu_memory() -> None:
+    """Let TensorFlow take GPU memory as it needs it, and leave the rest to others."""
+    for gpu in tf.config.list_physical_devices("GPU"):
+        with contextlib.suppress(RuntimeError):  # the program set its GPU up before it called us: leave it so
+            tf.config.experimental.set_memory_growth(gpu, True)
+
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+try:
+    with _held_back_stderr():
+        import tensorflow as tf
+
+        _share_gpu_memory()
+        import keras
+except ImportError as error:
+    raise MissingTensorFlow(
+        f"TensorFlow: cannot be imported ({error}); install it with: pip install ctprep[train]"
+    ) from error
+
+
+def make_reproducible(seed: int) -> None:
+    """Seed every generator and make TensorFlow's operations repeat to the bit on the same machine.
+
+    The choice of deterministic operations holds for the rest of the process.
+
+    Parameters
+    ----------
+    seed : int
+        Seeds Python, NumPy and TensorFlow, and so the first weights and every dropout.
+    """
+    keras.utils.set_random_seed(seed)
+    tf.config.experimental.enable_op_determinism()

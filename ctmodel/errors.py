@@ -1,0 +1,64 @@
+"""Everything that ctmodel refuses, under one base.
+
+A message reads "subject: found, expected; way out". A child also inherits the builtin that a caller expects.
+"""
+
+
+class CTModelError(Exception):
+    """Base of every error that ctmodel raises on purpose."""
+
+
+class SettingsError(CTModelError, ValueError):
+    """A training setting has a value that cannot be used."""
+
+
+class SplitError(CTModelError, ValueError):
+    """The scans cannot be divided into parts that each hold every class."""
+
+
+class ScoreError(CTModelError, ValueError):
+    """A score is asked of numbers that do not define it."""
+
+
+class NetworkError(CTModelError, ValueError):
+    """A network is unknown, or does not fit the volumes or the weights."""
+
+
+class TrainingDiverged(CTModelError, ArithmeticError):
+    """The loss of a training is no number any more."""
+
+
+class BadVolume(CTModelError, ValueError):
+    """A stored volume is missing or damaged, and must not be trained on."""
+
+
+class StoreChanged(CTModelError, RuntimeError):
+    """The store was replaced or edited while it was being read."""
+
+
+class StoreMoved(CTModelError, FileNotFoundError):
+    """The store that a run was trained on is no longer where it was."""
+
+
+class RunError(CTModelError):
+    """Base of what can be wrong with a run folder."""
+
+
+class RunExists(RunError, FileExistsError):
+    """A run folder is there already and would have been overwritten."""
+
+
+class RunMissing(RunError, FileNotFoundError):
+    """A folder is no run, or lacks what a finished run holds."""
+
+
+class RunDamaged(RunError, ValueError):
+    """A file of a run cannot be read as what it should be."""
+
+
+class RunMismatch(RunError, ValueError):
+    """A run does not belong to these settings, or to this store."""
+
+
+class MissingTensorFlow(CTModelError, ImportError):
+    """TensorFlow is not installed, and the task needs it."""

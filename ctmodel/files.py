@@ -1,0 +1,99 @@
+"""Small files that appear whole or not at all: strict JSON, and CSV."""
+
+import contextlib
+import csv
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from ctmodel.errors import RunDamaged, RunMissing
+
+PARTIAL = ".partial-"
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a path to write to, and put what was written in the place of `path` once it is on the disk.
+
+    Parameters
+    ----------
+    path : Path
+        Where the file is to be; left as it is if the block raises.
+
+    Yields
+    ------
+    Path
+        In the same folder, ending alike.
+    """
+    partial = path.with_name(f"{PARTIAL}{path.name}")
+    try:
+        yield partial
+        with partial.open("rb+") as written:
+            os.fsync(written.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a dictionary as strict JSON; a NaN raises ValueError."""
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read the dictionary in a file of strict JSON.
+
+    Raises
+    ------
+    RunMissing
+        If there is no such file.
+    RunDamaged
+        If it holds anything else.
+    """
+    try:
+        content = json.loads(_text(path), parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise RunDamaged(f"{path}: is not strict JSON ({error}); train again") from None
+    if not isinstance(content, dict):
+        raise RunDamaged(f"{path}: holds a {type(content).__name__}, expected an object; train again")
+    return content
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table with a header; floats keep every digit."""
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)
+
+
+def read_csv(path: Path, header: Sequence[str]) -> list[list[str]]:
+    """Read the rows of a table that has the expected header.
+
+    Raises
+    ------
+    RunMissing
+        If there is no such file.
+    RunDamaged
+        If it has another header, or a row of another length.
+    """
+    rows = list(csv.reader(_text(path).splitlines()))
+    if not rows or rows[0] != list(header) or any(len(row) != len(header) for row in rows):
+        raise RunDamaged(f"{path}: is not a table with the columns {', '.join(header)}; train again")
+    return rows[1:]
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (FileNotFoundError, NotADirectoryError):
+        raise RunMissing(f"{path}: is not there, expected in every run; train again") from None
+    except UnicodeDecodeError as error:
+        raise RunDamaged(f"{path}: is not text ({error.reason}); train again") from None

@@ -1,0 +1,146 @@
+"""One network and its optimizer, trained an epoch at a time, to the bit the same after an interruption."""
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ctmodel.backend import keras, tf
+from ctmodel.errors import RunDamaged
+from ctmodel.network import class_probabilities
+
+
+def learning_rate(epoch: int, *, epochs: int, highest: float) -> float:
+    """Return the step size of an epoch: along half a cosine from the highest down towards zero.
+
+    Parameters
+    ----------
+    epoch : int
+        From 0.
+    epochs : int
+        How many there may be.
+    highest : float
+        That of the first epoch.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> learning_rate(5, epochs=10, highest=0.01)
+    0.005
+    """
+    return highest * (1 + math.cos(math.pi * epoch / epochs)) / 2
+
+
+def class_weights(labels: np.ndarray, *, n_classes: int, balanced: bool) -> np.ndarray:
+    """Return how much a scan of each class counts in the loss.
+
+    Parameters
+    ----------
+    labels : (n,) int array
+        Of the training part, every class among them.
+    n_classes : int
+    balanced : bool
+        Whether every class counts the same as a whole; if not, every scan does.
+
+    Returns
+    -------
+    (n_classes,) float64 array
+        The mean over the scans is 1.
+
+    Examples
+    --------
+    >>> class_weights(np.array([0, 0, 0, 1]), n_classes=2, balanced=True).round(3).tolist()
+    [0.667, 2.0]
+    """
+    if not balanced:
+        return np.ones(n_classes)
+    return len(labels) / (n_classes * np.bincount(labels, minlength=n_classes))
+
+
+class Trainer:
+    """A network in training.
+
+    Parameters
+    ----------
+    model : keras.Model
+        As `network.build` made it.
+    weights : (classes,) float array
+        How much a scan of each class counts in the loss.
+    """
+
+    def __init__(self, model: keras.Model, weights: np.ndarray) -> None:
+        self.model = model
+        self._optimizer = keras.optimizers.Adam()
+        self._optimizer.build(model.trainable_variables)
+        self._weights = tf.constant(weights, tf.float32)
+        signature = [tf.TensorSpec((None, *model.input_shape[1:])), tf.TensorSpec((None,), tf.int64)]
+        self._step = tf.function(self._train_step, input_signature=signature)
+
+    def train_epoch(
+        self, batches: Iterable[tuple[np.ndarray, Any]], labels: np.ndarray, *, step_size: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Take one step for each batch.
+
+        Parameters
+        ----------
+        batches : iterable of (rows, volumes)
+            As `pipeline.training_epoch` yields them.
+        labels : (scans,) int array
+            Of all rows of the store.
+        step_size : float
+            The optimizer's learning rate.
+
+        Returns
+        -------
+        labels : (n,) int64 array
+            Of the scans in the order of their visit.
+        probabilities : (n, classes) float64 array
+            What the network said of each as it was trained on it.
+        """
+        self._optimizer.learning_rate.assign(step_size)
+        seen, outputs = [], []
+        for rows, volumes in batches:
+            truth = labels[rows].astype(np.int64)
+            outputs.append(self._step(volumes, truth).numpy())
+            seen.append(truth)
+        return np.concatenate(seen), class_probabilities(np.concatenate(outputs))
+
+    def _train_step(self, volumes: Any, labels: Any) -> Any:
+        with tf.GradientTape() as tape:
+            outputs = self.model(volumes, training=True)
+            losses = _cross_entropy(labels, outputs) * tf.gather(self._weights, labels)
+            loss = tf.reduce_mean(losses) + sum(self.model.losses)
+        variables = self.model.trainable_variables
+        self._optimizer.apply(tape.gradient(loss, variables), variables)
+        return outputs
+
+    def state(self) -> list[np.ndarray]:
+        """Return copies of all variables: weights, moments, and the states of random layers."""
+        return [variable.value.numpy() for variable in self._variables()]
+
+    def restore(self, state: Sequence[np.ndarray]) -> None:
+        """Put back what `state` returned.
+
+        Raises
+        ------
+        RunDamaged
+            If it is the state of another network.
+        """
+        variables = self._variables()
+        if [variable.shape for variable in variables] != [value.shape for value in state]:
+            raise RunDamaged("checkpoint: holds the state of another network; delete the run folder and train again")
+        for variable, value in zip(variables, state, strict=True):
+            variable.assign(value)
+
+    def _variables(self) -> list:
+        return [*self.model.variables, *self._optimizer.variables]
+
+
+def _cross_entropy(labels: Any, outputs: Any) -> Any:
+    if outputs.shape[-1] == 1:
+        return keras.losses.binary_crossentropy(tf.cast(labels, tf.float32)[:, None], outputs)
+    return keras.losses.sparse_categorical_crossentropy(labels, outputs)

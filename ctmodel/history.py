@@ -1,0 +1,88 @@
+"""What each epoch showed, and what follows from it: which epoch is best, and when to stop.
+
+The judge is the validation loss, not the AUROC: on few scans an AUROC takes few values and is soon 1, while
+the loss still tells a sure network from a lucky one.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """One pass over the training part.
+
+    Attributes
+    ----------
+    epoch : int
+        From 1.
+    learning_rate : float
+    loss, auroc, accuracy : float
+        Of the training part as it was trained on: weighted cross-entropy, with dropout and augmentation.
+    val_loss, val_auroc, val_accuracy : float
+        Of the validation part after the epoch; the AUROC of more than two classes is the mean over classes.
+    """
+
+    epoch: int
+    learning_rate: float
+    loss: float
+    auroc: float
+    accuracy: float
+    val_loss: float
+    val_auroc: float
+    val_accuracy: float
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """What a training tells its caller after each epoch.
+
+    Attributes
+    ----------
+    epoch : Epoch
+    epochs : int
+        Most epochs there will be.
+    seconds : float
+        Duration of the epoch.
+    is_best : bool
+        Whether no epoch so far was better on validation.
+    """
+
+    epoch: Epoch
+    epochs: int
+    seconds: float
+    is_best: bool
+
+    def __str__(self) -> str:
+        epoch, mark = self.epoch, ", best so far" if self.is_best else ""
+        return (
+            f"epoch {epoch.epoch:>{len(str(self.epochs))}}/{self.epochs}  "
+            f"training loss {epoch.loss:.3f} AUROC {epoch.auroc:.3f}  "
+            f"validation loss {epoch.val_loss:.3f} AUROC {epoch.val_auroc:.3f}  ({self.seconds:.1f} s{mark})"
+        )
+
+
+def best_epoch(history: Sequence[Epoch]) -> Epoch:
+    """Return the first epoch with the lowest validation loss."""
+    return min(history, key=lambda epoch: epoch.val_loss)
+
+
+def is_over(history: Sequence[Epoch], *, epochs: int, patience: int) -> bool:
+    """Return whether a training has come to its end.
+
+    Parameters
+    ----------
+    history : sequence of Epoch
+        All epochs so far.
+    epochs : int
+        The most there may be.
+    patience : int
+        Epochs without a better one after which there is no point in going on.
+
+    Returns
+    -------
+    bool
+    """
+    if not history:
+        return False
+    return len(history) >= epochs or len(history) - best_epoch(history).epoch >= patience

@@ -1,0 +1,78 @@
+"""Class probabilities, always computed in batches of one size: a scan's do not depend on its company."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from ctmodel.backend import keras, tf
+from ctmodel.batches import VolumeReader
+from ctmodel.checkpoint import load_weights
+from ctmodel.network import build, class_probabilities
+from ctmodel.order import cut_batches
+from ctmodel.pipeline import plain_batches, to_input
+from ctmodel.run_folder import Run
+from ctmodel.scores import Predictions
+from ctprep.store import Store
+
+# A GPU picks its algorithm, and so the rounding, by the size of the batch: shorter batches are filled up.
+PREDICT_BATCH = 8
+
+
+class Predictor:
+    """Computes class probabilities with a network as it stands.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Later changes of its weights are seen.
+    """
+
+    def __init__(self, model: keras.Model) -> None:
+        self._n_outputs = model.output_shape[-1]
+        self._infer = tf.function(lambda volumes: model(volumes, training=False))
+
+    def of_rows(self, reader: VolumeReader, rows: np.ndarray) -> np.ndarray:
+        """Return the (n, classes) float64 probabilities of some rows of a store."""
+        batches = reader.read(cut_batches(rows, PREDICT_BATCH))
+        return self._of_inputs(volumes for _, volumes in plain_batches(reader, batches))
+
+    def of_volumes(self, volumes: np.ndarray) -> np.ndarray:
+        """Return the (n, classes) float64 probabilities of (n, x, y, z) volumes of a stored dtype."""
+        batches = cut_batches(np.arange(len(volumes)), PREDICT_BATCH)
+        return self._of_inputs(to_input(volumes[batch]) for batch in batches)
+
+    def _of_inputs(self, inputs: Iterable) -> np.ndarray:
+        outputs = [self._outputs(batch) for batch in inputs]
+        return class_probabilities(np.concatenate([np.empty((0, self._n_outputs)), *outputs]))
+
+    def _outputs(self, batch: Any) -> np.ndarray:
+        n = len(batch)
+        filled = tf.pad(batch, [(0, PREDICT_BATCH - n), *[(0, 0)] * 4])
+        return self._infer(filled).numpy()[:n]
+
+
+def load_predictor(run: Run) -> Predictor:
+    """Build a run's network with its best weights.
+
+    Raises
+    ------
+    NetworkError
+        If the weights are not those of the network.
+    RunDamaged, RunMissing
+        If the run does not say which network it is.
+    """
+    record = run.network()
+    model = build(record.name, record.input_shape, record.n_classes)
+    load_weights(model, run.weights)
+    return Predictor(model)
+
+
+def predict_rows(predictor: Predictor, store: Store, reader: VolumeReader, rows: np.ndarray) -> Predictions:
+    """Return what a network says of some rows of a store, beside what is known of them."""
+    return Predictions(
+        scans=tuple(store.scans[row] for row in rows),
+        patients=tuple(store.patients[row] for row in rows),
+        labels=store.labels[rows],
+        probabilities=predictor.of_rows(reader, rows),
+    )

@@ -1,0 +1,78 @@
+"""Raw scans and a run become probabilities; a scan that cannot be trusted becomes a reason."""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ctmodel import metrics
+from ctmodel.inference import Predictor, load_predictor
+from ctmodel.run_folder import Run
+from ctprep.errors import BadScan
+from ctprep.prepare import prepare
+from ctprep.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a run says of one file.
+
+    Attributes
+    ----------
+    path : Path
+    probabilities : dict of str to float
+        By class; empty where the file is refused.
+    predicted : str or None
+        The class called, at the run's threshold.
+    code, reason : str or None
+        Why the file is refused, as `ctprep convert` would refuse it.
+    """
+
+    path: Path
+    probabilities: dict[str, float]
+    predicted: str | None = None
+    code: str | None = None
+    reason: str | None = None
+
+
+def predict(run: str | os.PathLike[str], paths: Iterable[str | os.PathLike[str]]) -> list[Prediction]:
+    """Predict the class of raw scans, prepared exactly as the run's store was.
+
+    Parameters
+    ----------
+    run : path
+        A finished run.
+    paths : iterable of paths
+        NIfTI files.
+
+    Returns
+    -------
+    list of Prediction
+        In the order of the paths; one that cannot be read or trusted carries the reason.
+
+    Raises
+    ------
+    RunMissing, RunDamaged
+        If the run is not finished, or a file of it cannot be read.
+    """
+    folder = Run(run)
+    folder.check_is_finished()
+    record = folder.store()
+    recipe = Recipe.from_dict(record.recipe)
+    threshold = folder.scores().threshold.value
+    predictor = load_predictor(folder)
+    return [_predict_one(predictor, Path(path), recipe, record.classes, threshold=threshold) for path in paths]
+
+
+def _predict_one(
+    predictor: Predictor, path: Path, recipe: Recipe, classes: tuple[str, ...], *, threshold: float
+) -> Prediction:
+    try:
+        volume = prepare(path, recipe).volume
+    except BadScan as error:
+        return Prediction(path, {}, code=error.code, reason=str(error))
+    probabilities = predictor.of_volumes(volume[np.newaxis])
+    called = int(metrics.predicted_classes(probabilities, threshold=threshold)[0])
+    return Prediction(path, dict(zip(classes, probabilities[0].tolist(), strict=True)), predicted=classes[called])

@@ -1,0 +1,115 @@
+"""What a run remembers of its store, its network and its split, and how two stores differ."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from ctmodel.settings import differences
+from ctmodel.split import Split
+from ctprep.store import Store
+
+
+@dataclass(frozen=True)
+class StoreRecord:
+    """What a run remembers of its store.
+
+    Attributes
+    ----------
+    path : str
+        From the run folder to the store, so that both can be moved together.
+    recipe : dict
+        Every field of the recipe.
+    classes : tuple of str
+    scans : int
+        Rows, labelled or not.
+    fingerprint : str
+        SHA-256 over what decides a store: recipe, classes, and each scan's id, label, patient and bytes.
+    """
+
+    path: str
+    recipe: dict[str, Any]
+    classes: tuple[str, ...]
+    scans: int
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class NetworkRecord:
+    """The arguments that build a run's network.
+
+    Attributes
+    ----------
+    name : str
+    input_shape : (x, y, z) ints
+    n_classes : int
+    """
+
+    name: str
+    input_shape: tuple[int, ...]
+    n_classes: int
+
+
+@dataclass(frozen=True)
+class SplitRow:
+    """A scan's part in a run; the fields are the columns of `split.csv`, with the class's name as label."""
+
+    scan: str
+    patient: str
+    label: str
+    part: str
+    source_sha256: str
+
+
+def describe_store(store: Store, run: Path) -> StoreRecord:
+    """Return what a run at `run` is to remember of a store."""
+    return StoreRecord(
+        path=os.path.relpath(store.path, run),
+        recipe=_as_json(store.recipe.to_dict()),
+        classes=store.classes,
+        scans=len(store),
+        fingerprint=fingerprint(store),
+    )
+
+
+def fingerprint(store: Store) -> str:
+    """Return a SHA-256 that is equal for stores of equal scans, labels, patients and recipe."""
+    digest = sha256(store.recipe.digest.encode())
+    for values in (store.classes, *zip(*_identities(store), strict=True)):
+        digest.update("".join(f"{len(str(value))}:{value}" for value in values).encode())
+    return digest.hexdigest()
+
+
+def _identities(store: Store) -> Iterator[tuple]:
+    hashes = (record.source_sha256 for record in store.records)
+    return zip(store.scans, store.labels.tolist(), store.patients, hashes, strict=True)
+
+
+def split_rows(store: Store, split: Split) -> list[SplitRow]:
+    """Return the rows of `split.csv` for a store and the parts of its scans."""
+    names = (*store.classes, "")
+    return [
+        SplitRow(scan, patient, names[label], part, source)
+        for (scan, label, patient, source), part in zip(_identities(store), split.parts, strict=True)
+    ]
+
+
+def store_differences(ours: StoreRecord, theirs: StoreRecord) -> list[str]:
+    """Name what differs between two stores; a path does not."""
+    named = differences(_comparable(ours), _comparable(theirs))
+    if not named and ours.fingerprint != theirs.fingerprint:
+        return ["its scans, labels or patients have changed"]
+    return named
+
+
+def _comparable(store: StoreRecord) -> dict[str, Any]:
+    return store.recipe | {"classes": store.classes, "number of scans": store.scans}
+
+
+def _as_json(value: Any) -> Any:
+    """Return a value as it comes back from JSON: lists for tuples."""
+    if isinstance(value, dict):
+        return {key: _as_json(entry) for key, entry in value.items()}
+    return [_as_json(entry) for entry in value] if isinstance(value, tuple | list) else value

@@ -1,0 +1,168 @@
+"""What decides a training, beside the store: every setting, with its default and its limits.
+
+Nothing heavy is imported here, so that the command line reads its defaults at once.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from ctmodel.errors import SettingsError
+
+THRESHOLDS = ("half", "validation")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainSettings:
+    """The settings of one training; saved beside every run.
+
+    Attributes
+    ----------
+    network : str
+        Name of the network, one of `ctmodel.network.NETWORKS`.
+    epochs : int
+        Most passes over the training part; the learning rate falls to zero along them.
+    batch_size : int
+        Scans per step.
+    learning_rate : float
+        The highest step size of Adam.
+    patience : int
+        Epochs without a better validation loss after which the training stops.
+    validation, test : float
+        Shares of the patients that choose the epoch, and that are scored at the end.
+    folds : int
+        Parts of a cross-validation; 0 for one split by shares.
+    fold : int
+        Which of the folds is the test part, from 1; it takes the place of `test`.
+    seed : int
+        Decides the split, the first weights, the order of the scans and their augmentation.
+    class_weights : bool
+        Give every class the same weight in the loss, however many scans it has.
+    threshold : {"half", "validation"}
+        The probability from which a scan is called positive: 0.5, or the one that is best on validation.
+    flip : bool
+        Mirror left and right at random; off, because lungs are not symmetrical.
+    shift : float
+        Largest random displacement along each axis, as a share of it.
+    intensity : float
+        Largest random change of brightness and of contrast, as a share of the window; off, because HU are absolute.
+
+    Raises
+    ------
+    SettingsError
+        If a value is outside its limits.
+
+    Examples
+    --------
+    >>> TrainSettings(epochs=5).network
+    'compact'
+    >>> TrainSettings(epochs=0)
+    Traceback (most recent call last):
+        ...
+    ctmodel.errors.SettingsError: epochs: 0, expected a whole number of at least 1
+    """
+
+    network: str = "compact"
+    epochs: int = 40
+    batch_size: int = 8
+    learning_rate: float = 2e-3
+    patience: int = 20
+    validation: float = 0.2
+    test: float = 0.2
+    folds: int = 0
+    fold: int = 1
+    seed: int = 0
+    class_weights: bool = True
+    threshold: str = "half"
+    flip: bool = False
+    shift: float = 0.06
+    intensity: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, (accepts, expected) in _LIMITS.items():
+            value = getattr(self, name)
+            if not accepts(value):
+                raise SettingsError(f"{name}: {value!r}, expected {expected}")
+        if self.validation + self.test >= 1 and not self.folds:
+            raise SettingsError(
+                f"validation and test: {self.validation} + {self.test}, expected less than 1; leave scans to train on"
+            )
+        if self.folds and self.fold > self.folds:
+            raise SettingsError(f"fold: {self.fold}, expected 1 to {self.folds}, the number of folds")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every setting by name, ready for JSON."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> "TrainSettings":
+        """Return the settings that `to_dict` wrote.
+
+        Raises
+        ------
+        SettingsError
+            If a setting is missing, unknown or outside its limits.
+        """
+        names = {field.name for field in fields(cls)}
+        odd = sorted(names ^ set(saved))
+        if odd:
+            raise SettingsError(f"settings: {', '.join(odd)} missing or unknown; another version wrote them")
+        return cls(**saved)
+
+
+def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
+    """Name the values that differ between two flat dictionaries, as "name: theirs, now ours".
+
+    Examples
+    --------
+    >>> differences({"epochs": 9, "seed": 0}, {"epochs": 5, "seed": 0})
+    ['epochs: 5, now 9']
+    """
+    return [f"{name}: {theirs.get(name)!r}, now {ours[name]!r}" for name in ours if ours[name] != theirs.get(name)]
+
+
+def _whole(lowest: int) -> tuple[Callable[[Any], bool], str]:
+    return (
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= lowest,
+        f"a whole number of at least {lowest}",
+    )
+
+
+def _number(accepts: Callable[[float], bool], expected: str) -> tuple[Callable[[Any], bool], str]:
+    def is_accepted(value: Any) -> bool:
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        return is_number and math.isfinite(value) and accepts(value)
+
+    return is_accepted, expected
+
+
+def _flag() -> tuple[Callable[[Any], bool], str]:
+    return lambda value: isinstance(value, bool), "true or false"
+
+
+_SHARE = _number(lambda value: 0 < value < 1, "a share above 0 and below 1")
+
+_LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "network": (lambda value: isinstance(value, str), "the name of a network"),
+    "epochs": _whole(1),
+    "batch_size": _whole(1),
+    "learning_rate": _number(lambda value: value > 0, "a number above 0"),
+    "patience": _whole(1),
+    "validation": _SHARE,
+    "test": _SHARE,
+    "folds": (
+        lambda value: _whole(0)[0](value) and value != 1,
+        "0 for no folds, or a whole number of at least 2",
+    ),
+    "fold": _whole(1),
+    "seed": (
+        lambda value: _whole(0)[0](value) and value < 2**32,
+        "a whole number from 0 to 4294967295",  # what NumPy's seeding takes
+    ),
+    "class_weights": _flag(),
+    "threshold": (lambda value: value in THRESHOLDS, f"one of {', '.join(THRESHOLDS)}"),
+    "flip": _flag(),
+    "shift": _number(lambda value: 0 <= value < 0.5, "a share from 0 to below 0.5"),
+    "intensity": _number(lambda value: 0 <= value < 1, "a share from 0 to below 1"),
+}

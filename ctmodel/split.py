@@ -1,0 +1,194 @@
+"""Which scans train, choose and test: division by patient, with every class in every part.
+
+A patient's place comes from a hash of the seed and the patient's name, so that adding scans moves few others.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ctmodel.errors import SplitError
+
+PARTS = ("train", "validation", "test")
+UNLABELLED = "unlabelled"
+
+
+@dataclass(frozen=True)
+class Split:
+    """The part of every row of a store.
+
+    Attributes
+    ----------
+    parts : tuple of str
+        One of `PARTS` for each row, or `UNLABELLED`.
+
+    Examples
+    --------
+    >>> Split(("train", "test", "train")).rows("train").tolist()
+    [0, 2]
+    """
+
+    parts: tuple[str, ...]
+
+    def rows(self, part: str) -> np.ndarray:
+        """Return the rows of a part, in order, as an (n,) int64 array."""
+        return np.flatnonzero(np.array(self.parts) == part)
+
+
+def split_by_shares(
+    labels: np.ndarray,
+    patients: Sequence[str],
+    *,
+    classes: Sequence[str],
+    validation: float,
+    test: float,
+    seed: int,
+) -> Split:
+    """Divide scans into train, validation and test by shares of each class's patients.
+
+    Parameters
+    ----------
+    labels : (n,) int array
+        Index into `classes` of each scan, -1 where it has none.
+    patients : sequence of n str
+        Whose scan it is.
+    classes : sequence of str
+        The names of the classes.
+    validation, test : float
+        Shares of the patients of each class, rounded, at least one patient.
+    seed : int
+        Decides which patients.
+
+    Returns
+    -------
+    Split
+        No patient in two parts; every class in each.
+
+    Raises
+    ------
+    SplitError
+        If a class has too few patients for that.
+    """
+
+    def cut(n_patients: int) -> list[str]:
+        n_test = _at_least_one(n_patients * test, most=n_patients - 2)
+        # rounded together: a patient more moves each of the two boundaries by one at most
+        n_validation = _at_least_one(n_patients * (test + validation) - n_test, most=n_patients - n_test - 1)
+        n_train = n_patients - n_test - n_validation
+        return ["test"] * n_test + ["validation"] * n_validation + ["train"] * n_train
+
+    return _split(labels, patients, cut, classes=classes, fewest=len(PARTS), seed=seed)
+
+
+def split_by_folds(
+    labels: np.ndarray,
+    patients: Sequence[str],
+    *,
+    classes: Sequence[str],
+    folds: int,
+    fold: int,
+    validation: float,
+    seed: int,
+) -> Split:
+    """Divide scans so that one of several folds is the test part; over all folds every scan is tested once.
+
+    Parameters
+    ----------
+    labels, patients, classes, seed
+        As in `split_by_shares`.
+    folds : int
+        Number of parts of nearly equal size.
+    fold : int
+        Which of them is the test part, from 1.
+    validation : float
+        Share of each class's patients taken for validation out of the other folds.
+
+    Returns
+    -------
+    Split
+        No patient in two parts; every class in each.
+
+    Raises
+    ------
+    SplitError
+        If a class has fewer patients than there are folds, or than the three parts need.
+    """
+
+    def cut(n_patients: int) -> list[str]:
+        start, stop = (-(-edge * n_patients // folds) for edge in (fold - 1, fold))
+        n_validation = _at_least_one(n_patients * validation, most=n_patients - (stop - start) - 1)
+        parts = ["train"] * n_patients
+        parts[start:stop] = ["test"] * (stop - start)
+        for place in range(stop, stop + n_validation):  # around the end: each fold has its own validation
+            parts[place % n_patients] = "validation"
+        return parts
+
+    return _split(labels, patients, cut, classes=classes, fewest=max(folds, len(PARTS)), seed=seed)
+
+
+def _at_least_one(wanted: float, *, most: int) -> int:
+    """Round to one or more; to none where only patients with scans of several classes leave so few."""
+    return max(0, min(max(1, round(wanted)), most))
+
+
+def _split(
+    labels: np.ndarray,
+    patients: Sequence[str],
+    cut: Callable[[int], list[str]],
+    *,
+    classes: Sequence[str],
+    fewest: int,
+    seed: int,
+) -> Split:
+    """Cut the patients of each class by themselves, and give every scan its patient's part."""
+    part_of: dict[str, str] = {}
+    for members in _patients_by_class(labels, patients, classes=classes, fewest=fewest):
+        part_of |= zip(_in_hashed_order(members, seed), cut(len(members)), strict=True)
+    parts = tuple(
+        part_of[patient] if label >= 0 else UNLABELLED for label, patient in zip(labels, patients, strict=True)
+    )
+    _check_every_class(labels, parts, classes)
+    return Split(parts)
+
+
+def _patients_by_class(
+    labels: np.ndarray, patients: Sequence[str], *, classes: Sequence[str], fewest: int
+) -> list[list[str]]:
+    """Group the patients by class; one with scans of several classes belongs to the rarest of them."""
+    labelled = {(patient, int(label)) for patient, label in zip(patients, labels, strict=True) if label >= 0}
+    n_patients = Counter(label for _, label in labelled)
+    for label, name in enumerate(classes):
+        if n_patients[label] < fewest:
+            raise SplitError(
+                f"class {name!r}: {n_patients[label]} patients with a label, expected at least {fewest}, one "
+                "for each part or fold; add scans, ask for fewer folds, or leave the class out"
+            )
+    if len(classes) < 2:
+        raise SplitError(f"classes: {', '.join(classes) or 'none'}, expected two or more; label scans of another class")
+    rarest: dict[str, int] = {}
+    for patient, label in sorted(labelled, key=lambda pair: (n_patients[pair[1]], pair)):
+        rarest.setdefault(patient, label)
+    groups = [[patient for patient in rarest if rarest[patient] == label] for label in range(len(classes))]
+    return [group for group in groups if group]
+
+
+def _in_hashed_order(patients: Sequence[str], seed: int) -> list[str]:
+    def key(patient: str) -> bytes:
+        return hashlib.blake2b(f"{seed}/{patient}".encode(), digest_size=16).digest()
+
+    return sorted(patients, key=key)
+
+
+def _check_every_class(labels: np.ndarray, parts: Sequence[str], classes: Sequence[str]) -> None:
+    """Refuse what patients with scans of several classes can still leave empty."""
+    present = set(zip(labels.tolist(), parts, strict=True))
+    for label, name in enumerate(classes):
+        for part in PARTS:
+            if (label, part) not in present:
+                raise SplitError(
+                    f"class {name!r}: no scan in the {part} part, because its patients have scans of other "
+                    "classes too; try another seed, or add patients"
+                )

@@ -1,0 +1,65 @@
+"""Tensors hold the store's intensities, each row once an epoch, and errors keep their type."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from ctmodel.augment import Augmentation
+from ctmodel.batches import open_volumes
+from ctmodel.errors import BadVolume
+from ctmodel.order import epoch_order
+from ctmodel.pipeline import plain_batches, to_input, training_epoch
+
+ROWS = np.array([1, 4, 6, 8, 9, 11, 12])
+
+
+def epoch_of(reader, *, epoch=0, augmentation=None):
+    augmentation = augmentation or Augmentation()
+    return list(training_epoch(reader, ROWS, batch_size=3, seed=5, epoch=epoch, augmentation=augmentation))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "uint8"])
+def test_a_network_sees_the_store_s_unit_intensities(cohort, tmp_path, dtype):
+    store, reader = open_volumes(cohort.store(tmp_path / "out.zarr", dtype=dtype))
+    ((rows, volumes),) = plain_batches(reader, reader.read([np.array([2, 5])]))
+    assert rows.tolist() == [2, 5]
+    assert volumes.dtype == "float32"
+    np.testing.assert_array_equal(volumes[..., 0], np.stack([store.unit(store.volume(row)) for row in rows]))
+
+
+def test_bytes_fill_the_unit_interval():
+    assert to_input(np.array([[[[0, 254]]]], dtype=np.uint8)).numpy().ravel().tolist() == [0, 1]
+
+
+def test_an_epoch_visits_its_rows_in_the_epoch_s_order(store_path):
+    _, reader = open_volumes(store_path)
+    visited = np.concatenate([rows for rows, _ in epoch_of(reader, epoch=3)])
+    assert visited.tolist() == ROWS[epoch_order(len(ROWS), seed=5, epoch=3)].tolist()
+
+
+def test_augmented_scans_are_the_same_again_and_others_in_the_next_epoch(store_path):
+    _, reader = open_volumes(store_path)
+
+    def sorted_volumes(epoch):
+        batches = epoch_of(reader, epoch=epoch, augmentation=Augmentation(shift=0.2, intensity=0.1))
+        order = np.argsort(np.concatenate([rows for rows, _ in batches]))
+        return np.concatenate([volumes for _, volumes in batches])[order]
+
+    np.testing.assert_array_equal(sorted_volumes(1), sorted_volumes(1))
+    assert np.any(sorted_volumes(1) != sorted_volumes(2))
+
+
+@pytest.mark.parametrize("augmentation", [Augmentation(), Augmentation(shift=0.1)])
+def test_what_the_reader_raises_passes_through_tensorflow(store_path, tmp_path, augmentation):
+    own = shutil.copytree(store_path, tmp_path / "own.zarr")
+    store, reader = open_volumes(own)
+    (own / "volume" / f"c.{ROWS[-1]}.0.0.0").unlink()
+    with pytest.raises(BadVolume, match=store.scans[ROWS[-1]]):
+        epoch_of(reader, augmentation=augmentation)
+
+
+def test_an_epoch_that_is_left_early_can_be_begun_again(store_path):
+    _, reader = open_volumes(store_path)
+    next(iter(training_epoch(reader, ROWS, batch_size=2, seed=0, epoch=0, augmentation=Augmentation())))
+    assert len(epoch_of(reader)) == 3

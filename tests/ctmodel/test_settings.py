@@ -1,0 +1,66 @@
+"""Settings refuse what cannot be used, and survive a trip through JSON."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ctmodel.errors import SettingsError
+from ctmodel.settings import TrainSettings, differences
+
+settings = st.builds(
+    TrainSettings,
+    network=st.sampled_from(["compact", "founding"]),
+    epochs=st.integers(1, 10**6),
+    learning_rate=st.floats(1e-9, 10),
+    validation=st.floats(0.01, 0.49),
+    test=st.floats(0.01, 0.49),
+    seed=st.integers(0, 2**32 - 1),
+    shift=st.floats(0, 0.49),
+    flip=st.booleans(),
+)
+
+
+@given(settings)
+def test_settings_survive_json(chosen):
+    assert TrainSettings.from_dict(json.loads(json.dumps(chosen.to_dict()))) == chosen
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"epochs": 0}, "epochs: 0"),
+        ({"epochs": 2.5}, "epochs: 2.5"),
+        ({"epochs": True}, "epochs: True"),
+        ({"batch_size": -1}, "batch_size: -1"),
+        ({"learning_rate": float("nan")}, "learning_rate: nan"),
+        ({"learning_rate": float("inf")}, "learning_rate: inf"),
+        ({"validation": 0}, "validation: 0"),
+        ({"validation": 0.5, "test": 0.5}, "0.5 \\+ 0.5"),
+        ({"folds": 1}, "folds: 1"),
+        ({"folds": 3, "fold": 4}, "fold: 4, expected 1 to 3"),
+        ({"seed": -1}, "seed: -1"),
+        ({"seed": 2**32}, "seed: 4294967296"),
+        ({"threshold": "best"}, "half, validation"),
+        ({"class_weights": 1}, "class_weights: 1"),
+        ({"shift": 0.5}, "shift: 0.5"),
+        ({"intensity": -0.1}, "intensity: -0.1"),
+    ],
+)
+def test_a_value_outside_its_limits_is_named(wrong, named):
+    with pytest.raises(SettingsError, match=named):
+        TrainSettings(**wrong)
+
+
+@pytest.mark.parametrize("change", [{"color": "red"}, {"epochs": None}])
+def test_saved_settings_of_another_version_are_refused(change):
+    saved = {name: value for name, value in (TrainSettings().to_dict() | change).items() if value is not None}
+    with pytest.raises(SettingsError, match=next(iter(change))):
+        TrainSettings.from_dict(saved)
+
+
+def test_differences_name_both_values():
+    ours, theirs = TrainSettings(seed=2).to_dict(), TrainSettings(seed=1).to_dict()
+    assert differences(ours, theirs) == ["seed: 1, now 2"]
+    assert differences(ours, ours) == []

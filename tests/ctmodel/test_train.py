@@ -1,0 +1,235 @@
+"""From store to run to scores: reproducible, resumable, and never over somebody's folder."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import pytest
+from tiny_cohort import TINY, make_cohort
+
+from ctmodel.errors import (
+    BadVolume,
+    NetworkError,
+    RunExists,
+    RunMismatch,
+    RunMissing,
+    SplitError,
+    StoreChanged,
+    TrainingDiverged,
+)
+from ctmodel.files import read_csv, read_json
+from ctmodel.run_folder import Run
+from ctmodel.settings import TrainSettings
+from ctmodel.train import train
+from ctprep.errors import StoreNotFound
+
+
+class Interrupted(Exception):
+    """Stands for a kill between two epochs."""
+
+
+def interrupt_after(n_epochs):
+    def progress(report):
+        if report.epoch.epoch == n_epochs:
+            raise Interrupted
+
+    return progress
+
+
+def files_of(run):
+    return {path.name: path.read_bytes() for path in run.iterdir()}
+
+
+def test_a_run_holds_all_that_it_promises(finished, store_path):
+    names = set(files_of(finished.run))
+    assert names == {
+        "settings.json",
+        "store.json",
+        "network.json",
+        "model.weights.h5",
+        "split.csv",
+        "history.csv",
+        "curves.png",
+        "predictions.csv",
+        "scores.json",
+    }
+    assert finished.status == "trained"
+    assert Run(finished.run).settings() == TINY
+    assert read_json(finished.run / "network.json") == {
+        "name": "compact",
+        "input_shape": [16, 16, 8],
+        "n_classes": 2,
+    }
+
+
+def test_a_run_names_no_absolute_path(finished, store_path):
+    for path in finished.run.glob("*.*s*"):
+        assert str(store_path).encode() not in path.read_bytes()
+
+
+def test_the_history_has_a_row_for_each_epoch(finished):
+    history = Run(finished.run).history()
+    assert [epoch.epoch for epoch in history] == list(range(1, finished.epochs + 1))
+    assert finished.best_epoch == min(history, key=lambda epoch: epoch.val_loss).epoch
+
+
+def test_scores_are_those_of_the_test_part_alone(finished):
+    columns = ("scan", "patient", "part", "label", "probability normal", "probability abnormal", "predicted")
+    rows = [dict(zip(columns, row, strict=True)) for row in read_csv(finished.run / "predictions.csv", columns)]
+    assert len(rows) == 32
+    test = [row for row in rows if row["part"] == "test"]
+    assert finished.scores.part == "test"
+    assert finished.scores.n == len(test)
+    right = np.mean([row["label"] == row["predicted"] for row in test])
+    assert finished.scores.scores["accuracy"].value == pytest.approx(right)
+    assert all((float(row["probability abnormal"]) >= 0.5) == (row["predicted"] == "abnormal") for row in rows)
+
+
+def test_the_weights_kept_are_those_of_the_best_epoch(finished):
+    assert finished.best_epoch < finished.epochs
+    best = Run(finished.run).history()[finished.best_epoch - 1]
+    rows = [line.split(",") for line in (finished.run / "predictions.csv").read_text().splitlines()]
+    own_chances = [float(row[5] if row[3] == "abnormal" else row[4]) for row in rows if row[2] == "validation"]
+    assert -np.mean(np.log(own_chances)) == pytest.approx(best.val_loss, rel=1e-6)  # the classes are equally many
+
+
+def test_an_unlabelled_scan_is_in_no_part_and_has_no_prediction(finished):
+    unlabelled = [row for row in Run(finished.run).split() if not row.label]
+    assert [(row.scan, row.part) for row in unlabelled] == [("other/punlabelled", "unlabelled")]
+    assert "unlabelled" not in (finished.run / "predictions.csv").read_text()
+
+
+def test_the_same_training_again_is_the_same_to_the_bit(finished, store_path, tmp_path):
+    again = train(store_path, tmp_path / "run", TINY)
+    assert again.scores == finished.scores
+    first, second = files_of(finished.run), files_of(again.run)
+    for name in ("history.csv", "predictions.csv", "scores.json", "split.csv"):
+        assert first[name] == second[name]
+
+
+@pytest.mark.parametrize("n_epochs", [1, 2, 3])
+def test_an_interrupted_run_ends_as_if_it_had_not_been(finished, store_path, tmp_path, n_epochs):
+    with pytest.raises(Interrupted):
+        train(store_path, tmp_path / "run", TINY, progress=interrupt_after(n_epochs))
+    assert not Run(tmp_path / "run").is_finished
+    reports = []
+    resumed = train(store_path, tmp_path / "run", TINY, resume=True, progress=reports.append)
+    assert resumed.status == "resumed"
+    assert [report.epoch.epoch for report in reports] == list(range(n_epochs + 1, 4))
+    assert resumed.scores == finished.scores
+    assert files_of(resumed.run)["history.csv"] == files_of(finished.run)["history.csv"]
+    assert "checkpoint.npz" not in files_of(resumed.run)
+
+
+def test_a_finished_run_says_so_and_trains_no_more(finished, store_path):
+    def fail(report):
+        pytest.fail("an epoch was trained")
+
+    before = files_of(finished.run)
+    again = train(store_path, finished.run, TINY, resume=True, progress=fail)
+    assert again == dataclasses.replace(finished, status="already finished")
+    assert files_of(finished.run) == before
+
+
+def test_resuming_nothing_begins(store_path, tmp_path):
+    one = dataclasses.replace(TINY, epochs=1)
+    assert train(store_path, tmp_path / "run", one, resume=True).status == "trained"
+
+
+@pytest.mark.parametrize("content", ["somebody's thesis", None])
+def test_a_folder_in_use_is_never_overwritten(finished, store_path, tmp_path, content):
+    run = tmp_path / "run"
+    if content:
+        run.mkdir()
+        (run / "thesis.txt").write_text(content)
+    else:
+        shutil.copytree(finished.run, run)
+    before = files_of(run)
+    with pytest.raises(RunExists, match="--resume, or choose another"):
+        train(store_path, run, TINY)
+    assert files_of(run) == before
+
+
+def test_resuming_with_other_settings_names_them(finished, store_path):
+    other = dataclasses.replace(TINY, learning_rate=0.1, seed=3)
+    with pytest.raises(RunMismatch, match=r"learning_rate: 0.003, now 0.1; seed: 0, now 3"):
+        train(store_path, finished.run, other, resume=True)
+
+
+def test_resuming_on_another_store_names_the_difference(finished, cohort, tmp_path):
+    other = cohort.store(tmp_path / "other.zarr", window=(-900.0, 400.0))
+    with pytest.raises(RunMismatch, match=r"window: \[-1000.0, 400.0\], now \[-900.0, 400.0\]"):
+        train(other, finished.run, TINY, resume=True)
+
+
+def test_a_training_stops_when_validation_has_not_improved_for_long(store_path, tmp_path):
+    settings = dataclasses.replace(TINY, epochs=8, patience=1, learning_rate=1.0)
+    result = train(store_path, tmp_path / "run", settings)
+    assert result.epochs < 8
+    assert result.epochs - result.best_epoch == 1
+
+
+def test_a_training_that_diverges_says_so(store_path, tmp_path):
+    settings = dataclasses.replace(TINY, learning_rate=1e38)
+    with pytest.raises(TrainingDiverged, match="lower learning rate"):
+        train(store_path, tmp_path / "run", settings)
+
+
+def test_a_file_in_the_place_of_the_run_is_left_alone(store_path, tmp_path):
+    (tmp_path / "run").write_text("a letter")
+    for resume, error in ((False, RunExists), (True, RunMissing)):
+        with pytest.raises(error):
+            train(store_path, tmp_path / "run", TINY, resume=resume)
+    assert (tmp_path / "run").read_text() == "a letter"
+
+
+def test_three_classes_and_folds_are_trained_and_scored(tmp_path):
+    cohort = make_cohort(tmp_path / "raw", n_patients=9, folders=("CT-0", "CT-1", "CT-2"))
+    classes = {"normal": ["CT-0"], "mild": ["CT-1"], "severe": ["CT-2"]}
+    settings = dataclasses.replace(TINY, epochs=1, folds=3, fold=2, class_weights=False, shift=0.0)
+    result = train(cohort.store(tmp_path / "out.zarr", classes=classes), tmp_path / "run", settings)
+    recalls = {"recall normal", "recall mild", "recall severe"}
+    assert set(result.scores.scores) == {"macro_auroc", "accuracy", "brier", "log_loss"} | recalls
+    assert result.scores.n == 3
+    assert result.scores.threshold.chosen_by == "likeliest"
+
+
+def test_a_broken_store_stops_the_run_before_it_is_finished(store_path, tmp_path):
+    own = shutil.copytree(store_path, tmp_path / "own.zarr")
+    (own / "volume" / "c.0.0.0.0").unlink()
+    with pytest.raises(BadVolume, match="row 0"):
+        train(own, tmp_path / "run", TINY)
+    assert not Run(tmp_path / "run").is_finished
+
+
+def test_a_store_replaced_between_epochs_stops_the_run(store_path, tmp_path):
+    own = shutil.copytree(store_path, tmp_path / "own.zarr")
+
+    def replace(report):
+        shutil.rmtree(own)
+        shutil.copytree(store_path, own)
+
+    with pytest.raises(StoreChanged):
+        train(own, tmp_path / "run", TINY, progress=replace)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error"),
+    [(TrainSettings(network="fancy"), NetworkError), (TrainSettings(folds=50), SplitError)],
+)
+def test_what_cannot_be_trained_leaves_no_folder(store_path, tmp_path, settings, error):
+    with pytest.raises(error):
+        train(store_path, tmp_path / "run", settings)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_store_is_said_to_be_missing(tmp_path):
+    with pytest.raises(StoreNotFound):
+        train(tmp_path / "no.zarr", tmp_path / "run", TINY)
+
+
+def test_scores_json_is_strict(finished):
+    text = (finished.run / "scores.json").read_text()
+    saved = json.loads(text, parse_constant=lambda name: pytest.fail(name))
+    assert saved["scores"]["auroc"]["n"] == finished.scores.n

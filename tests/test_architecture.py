@@ -1,0 +1,116 @@
+"""Who may import what: the picture of the design, held true."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("ctprep", "ctmodel")
+
+OWNERS = {
+    "dask": {"ctprep/schedule.py"},
+    "distributed": {"ctprep/schedule.py"},
+    "google_crc32c": {"ctprep/store_format.py"},
+    "isal": {"ctprep/nifti.py"},
+    "nibabel": {"ctprep/nifti_header.py"},
+    "numcodecs": {"ctprep/store_format.py"},
+    "zarr": {"ctprep/store.py", "ctprep/store_format.py"},
+    "tensorflow": {"ctmodel/backend.py"},
+    "keras": {"ctmodel/backend.py"},
+    "tensorstore": {"ctmodel/batches.py"},
+    "click": {"cli.py"},
+    "tqdm": {"cli.py"},
+}
+"""Heavy or replaceable libraries, and the only files that know them."""
+
+CTPREP_FOR_CTMODEL = {"errors", "prepare", "recipe", "store"}
+"""The bridge: what ctmodel may know of ctprep."""
+
+LIGHT = ("ctprep.recipe", "ctprep.errors", "ctprep.phantom.settings", "ctmodel.settings", "ctmodel.errors", "cli")
+"""What help needs; it must import nothing heavy."""
+
+
+def sources() -> list[Path]:
+    return [ROOT / "cli.py", *(path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py")))]
+
+
+def imported(path: Path) -> set[str]:
+    """Return the modules that a file imports anywhere, but for type checking alone."""
+    names: set[str] = set()
+    for node in ast.walk(_without_type_checking(ast.parse(path.read_text()))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+    return names
+
+
+def _without_type_checking(tree: ast.Module) -> ast.Module:
+    tree.body = [
+        node for node in tree.body if not (isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test))
+    ]
+    return tree
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_heavy_libraries_are_known_to_their_owners_only(path):
+    name = path.relative_to(ROOT).as_posix()
+    roots = {module.partition(".")[0] for module in imported(path)}
+    assert not {library for library, owners in OWNERS.items() if library in roots and name not in owners}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "ctprep").rglob("*.py")), ids=lambda path: path.stem)
+def test_ctprep_knows_neither_ctmodel_nor_tensorflow_nor_click(path):
+    roots = {module.partition(".")[0] for module in imported(path)}
+    assert not roots & {"ctmodel", "tensorflow", "keras", "tensorstore", "sklearn", "click", "cli"}
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "ctmodel").rglob("*.py")), ids=lambda path: path.stem)
+def test_ctmodel_reaches_ctprep_over_the_bridge_only(path):
+    known = {module.partition("ctprep.")[2] for module in imported(path) if module.startswith("ctprep")}
+    assert known <= CTPREP_FOR_CTMODEL
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_modules_form_no_circle(package):
+    graph = {
+        f"{'.'.join(path.relative_to(ROOT).with_suffix('').parts)}": imported(path)
+        for path in sorted((ROOT / package).rglob("*.py"))
+        if path.name != "__init__.py"
+    }
+    done: set[str] = set()
+
+    def visit(module: str, above: tuple[str, ...]) -> None:
+        assert module not in above, " -> ".join((*above, module))
+        if module not in done:
+            for other in sorted(graph[module] & graph.keys()):
+                visit(other, (*above, module))
+            done.add(module)
+
+    for module in graph:
+        visit(module, ())
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_help_imports_nothing_heavy(module):
+    heavy = "{'numpy', 'scipy', 'zarr', 'dask', 'nibabel', 'tensorflow', 'keras', 'matplotlib'}"
+    code = f"import sys, {module}; print(sorted({heavy} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_library_code_has_no_assert_and_no_print(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        assert not isinstance(node, ast.Assert), f"line {node.lineno}: an assert on input disappears under -O"
+        assert not (isinstance(node, ast.Call) and getattr(node.func, "id", "") == "print"), f"line {node.lineno}"
+
+
+def test_the_heavy_libraries_really_are_found():
+    """The null control: the parser sees the imports that the rules speak of."""
+    for library, owners in OWNERS.items():
+        for owner in owners:
+            assert library in {module.partition(".")[0] for module in imported(ROOT / owner)}, (library, owner)

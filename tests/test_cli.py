@@ -1,0 +1,244 @@
+"""What a user meets: exit codes, one clear line for each mistake, output for people and for programs."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import cli
+from ctprep.staging import Staging
+from tests.conftest import write_scan
+
+ROOT = Path(__file__).parents[1]
+GROUPS = {"ctprep": cli.ctprep, "ctmodel": cli.ctmodel}
+
+
+@pytest.fixture
+def type_in(tmp_path, monkeypatch):
+    """Return a function that types a command in `tmp_path`."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(line, **kwargs):
+        program, *words = line.split()
+        return CliRunner().invoke(GROUPS[program], words, **kwargs)
+
+    return run
+
+
+def one_line(result):
+    """Return the one line of an error on stderr."""
+    lines = result.stderr.strip().splitlines()
+    assert not any("Traceback" in line for line in lines)
+    return lines[-1]
+
+
+@pytest.fixture
+def store(raw, type_in):
+    assert type_in("ctprep convert raw out.zarr --shape 8 8 4").exit_code == 0
+    return raw.parent / "out.zarr"
+
+
+def test_a_conversion_says_what_it_did(raw, type_in):
+    first = type_in("ctprep convert raw out.zarr")
+    assert first.exit_code == 0
+    assert first.stdout == ("out.zarr: 6 scans (3 CT-0, 3 CT-1); 6 converted, 0 reused, 0 removed, 0 rejected\n")
+    second = json.loads(type_in("ctprep convert raw out.zarr --json").stdout)
+    assert second == {"scans": 6, "converted": 0, "reused": 6, "removed": 0, "rejected": []}
+
+
+def test_rejected_scans_are_listed_and_change_the_exit_code(raw, type_in):
+    (raw / "CT-0" / "bad.nii.gz").write_bytes(b"text")
+    result = type_in("ctprep convert raw out.zarr")
+    assert result.exit_code == 3
+    assert "rejected  unreadable  CT-0/bad: bad.nii.gz: is not NIfTI" in result.stderr
+    assert type_in("ctprep convert raw out.zarr --allow-rejected").exit_code == 0
+    strict = type_in("ctprep convert raw other.zarr --strict")
+    assert strict.exit_code == 1
+    assert not (raw.parent / "other.zarr").exists()
+
+
+def test_a_plan_lists_every_scan(raw, type_in):
+    (raw / "CT-0" / "bad.nii.gz").write_bytes(b"text")
+    lines = type_in("ctprep plan raw out.zarr").stdout.splitlines()
+    assert len(lines) == 7
+    assert lines[0].startswith("reject  CT-0/bad  unreadable")
+    rows = json.loads(type_in("ctprep plan raw out.zarr --json").stdout)["rows"]
+    assert [row["action"] for row in rows] == ["reject"] + ["convert"] * 6
+
+
+def test_info_is_for_people_and_for_programs(store, type_in):
+    summary = json.loads(type_in("ctprep info out.zarr --json").stdout)
+    assert (summary["scans"], summary["classes"]) == (6, {"CT-0": 3, "CT-1": 3})
+    text = type_in("ctprep info out.zarr").stdout
+    assert summary["digest"] in text
+    assert max(map(len, text.splitlines())) < 200
+
+
+def test_a_spacing_may_be_one_number_or_three(raw, type_in):
+    for number, spacing in enumerate(("2", "2x2x5")):
+        assert type_in(f"ctprep convert raw {number}.zarr --spacing {spacing}").exit_code == 0
+        recipe = json.loads(type_in(f"ctprep info {number}.zarr --json").stdout)["recipe"]
+        assert recipe["spacing_mm"] == ([2, 2, 2], [2, 2, 5])[number]
+
+
+def test_a_picture_is_a_picture(store, type_in):
+    assert type_in("ctprep montage out.zarr out.png --scans-per-class 2").exit_code == 0
+    assert (store.parent / "out.png").read_bytes().startswith(b"\x89PNG")
+
+
+WRONG = {
+    "ctprep": (2, "Usage"),
+    "ctprep nonsense": (2, "No such command"),
+    "ctprep convert": (2, "Missing argument"),
+    "ctprep convert missing out.zarr": (1, "missing: is not a folder"),
+    "ctprep convert empty out.zarr": (1, "holds no scans"),
+    "ctprep convert raw taken": (1, "is not a ctprep store"),
+    "ctprep convert raw no/such/out.zarr": (1, "its parent folder does not exist"),
+    "ctprep convert raw out.zarr": (1, "was made by another recipe"),
+    "ctprep convert raw damaged.zarr --shape 8 8 8": (1, "replace it with --rebuild"),
+    "ctprep convert raw new.zarr --shape 0 64 32": (1, "is not three whole numbers"),
+    "ctprep convert raw new.zarr --shape 64 64": (2, "requires 3 arguments"),
+    "ctprep convert raw new.zarr --window 400 -1000": (1, "is not a lower and a higher bound"),
+    "ctprep convert raw new.zarr --spacing thick": (2, "is neither one size in mm"),
+    "ctprep convert raw new.zarr --spacing -2": (1, "is not three positive sizes"),
+    "ctprep convert raw new.zarr --dtype int8": (2, "is not one of"),
+    "ctprep convert raw new.zarr --workers 0": (2, "is not in the range"),
+    "ctprep convert raw new.zarr --scheduler magic": (1, "is unknown"),
+    "ctprep convert raw new.zarr --labels missing.csv": (1, "missing.csv: cannot be read"),
+    "ctprep convert raw new.zarr --classes CT-0": (2, "is not NAME=FOLDER"),
+    "ctprep convert raw new.zarr --classes a=CT-7": (1, "there is: CT-0, CT-1"),
+    "ctprep convert raw new.zarr --patient-pattern (": (1, "is not a regular expression"),
+    "ctprep plan missing out.zarr": (1, "missing: is not a folder"),
+    "ctprep info missing.zarr": (1, "no store is here"),
+    "ctprep info taken": (1, "is not a readable ctprep store"),
+    "ctprep info damaged.zarr": (1, "its array label is missing"),
+    "ctprep export out.zarr nothing": (1, "no such scan"),
+    "ctprep export out.zarr CT-0/study_0000 --out mine.nii": (1, "exists already"),
+    "ctprep montage out.zarr picture.txt": (1, "is not named as a picture"),
+    "ctprep montage out.zarr no/such/folder.png": (1, "cannot be written"),
+    "ctprep phantom taken": (1, "taken"),
+    "ctprep phantom new --scans 0": (2, "is not in the range"),
+    "ctprep phantom new --difficulty absurd": (2, "is not one of"),
+    "ctprep phantom new --shape 2 2 2": (1, "shape"),
+    "ctmodel train missing.zarr --run run": (1, "no store is here"),
+    "ctmodel train damaged.zarr --run run": (1, "its array label is missing"),
+    "ctmodel train out.zarr": (2, "Missing option"),
+    "ctmodel train out.zarr --run run --network resnet9000": (1, "choose one of"),
+    "ctmodel train out.zarr --run run --folds 9": (1, "9"),
+    "ctmodel train out.zarr --run run --epochs 0": (1, "epochs"),
+    "ctmodel train one.zarr --run run": (1, "class"),
+    "ctmodel train out.zarr --run taken": (1, "taken"),
+    "ctmodel evaluate missing": (1, "missing"),
+    "ctmodel evaluate taken": (1, "taken"),
+    "ctmodel predict missing scan.nii": (1, "missing"),
+    "ctmodel predict taken": (2, "Missing argument"),
+}
+
+
+@pytest.fixture(scope="module")
+def crowded(tmp_path_factory):
+    """Return a folder with everything that a wrong command could destroy."""
+    folder = tmp_path_factory.mktemp("crowded")
+    for number in range(6):
+        write_scan(folder / "raw" / f"CT-{number % 2}" / f"study_{number:04}.nii.gz", seed=number)
+    write_scan(folder / "one" / "CT-0" / "a.nii", seed=1)
+    (folder / "empty").mkdir()
+    (folder / "taken").mkdir()
+    (folder / "taken" / "thesis.txt").write_text("mine")
+    (folder / "mine.nii").write_text("mine")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    for words in ("raw out.zarr", "raw damaged.zarr", "one one.zarr"):
+        code = f"import cli; cli.ctprep('convert {words} --shape 8 8 8'.split())"
+        subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, check=True, capture_output=True)
+    (folder / "damaged.zarr" / "label" / "c" / "0").unlink()
+    return folder
+
+
+def snapshot(folder):
+    """Return every file's bytes, but for the hidden folders beside stores, which hold nothing that is anyone's."""
+    return {
+        path: path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and not any(part.endswith(".ctprep") for part in path.parts)
+    }
+
+
+@pytest.mark.parametrize("line", WRONG)
+def test_a_mistake_is_said_in_one_line_and_destroys_nothing(crowded, monkeypatch, line):
+    monkeypatch.chdir(crowded)
+    before = snapshot(crowded)
+    program, *words = line.split()
+    result = CliRunner().invoke(GROUPS[program], words)
+    code, message = WRONG[line]
+    assert result.exit_code == code, result.output
+    assert message in (one_line(result) if code == 1 else result.output)
+    if code == 1:
+        assert one_line(result).startswith("Error: ")
+    assert snapshot(crowded) == before
+
+
+def test_a_locked_target_is_said(raw, type_in):
+    with Staging(raw.parent / "out.zarr").locked():
+        result = type_in("ctprep convert raw out.zarr")
+    assert (result.exit_code, one_line(result)) == (
+        1,
+        f"Error: {raw.parent / 'out.zarr'}: another conversion is writing it; wait for it to end",
+    )
+
+
+def test_an_interruption_is_said_with_a_way_on(raw, type_in, monkeypatch):
+    def interrupted(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys.modules["ctprep.convert"], "run_all", interrupted)
+    result = type_in("ctprep convert raw out.zarr")
+    assert result.exit_code == 1
+    assert "run the same command again" in one_line(result)
+
+
+def test_a_defect_is_one_line_too_unless_asked_for_more(raw, type_in, monkeypatch):
+    def defect(*args, **kwargs):
+        raise ZeroDivisionError("a\ndefect")
+
+    monkeypatch.setattr(sys.modules["ctprep.convert"], "run_all", defect)
+    result = type_in("ctprep convert raw out.zarr")
+    assert result.exit_code == 1
+    assert one_line(result).startswith(r"Error: unexpected ZeroDivisionError: a\ndefect; set CTPREP_DEBUG=1")
+    debugged = type_in("ctprep convert raw out.zarr", env={"CTPREP_DEBUG": "1"})
+    assert isinstance(debugged.exception, ZeroDivisionError)
+
+
+def test_names_of_files_cannot_write_to_the_terminal(tmp_path, type_in):
+    write_scan(tmp_path / "raw" / "a" / "good.nii")
+    (tmp_path / "raw" / "a" / "evil\x1b[2J\n.nii").write_bytes(b"")
+    result = type_in("ctprep convert raw out.zarr")
+    assert result.exit_code == 3
+    assert "\x1b" not in result.output
+    assert r"evil\x1b[2J\n" in result.stderr
+
+
+def test_a_table_of_labels_reaches_the_store(raw, type_in):
+    rows = [f"CT-{n // 3}/study_{n:04},{'ill' if n % 2 else 'well'},p{n // 2},{40 + n}" for n in range(6)]
+    (raw.parent / "t.csv").write_text("\n".join(["scan,label,patient,age", *rows]))
+    line = "ctprep convert raw out.zarr --labels t.csv --classes well=well --classes ill=ill"
+    assert "(3 well, 3 ill)" in type_in(line).stdout
+    summary = json.loads(type_in("ctprep info out.zarr --json").stdout)
+    assert (summary["patients"], summary["columns"]) == (3, ["age"])
+
+
+def test_output_into_a_closed_pipe_is_no_traceback(store):
+    code = "import cli; cli.ctprep(['info', 'out.zarr'])"
+    done = subprocess.run(  # noqa: S602 - the shell makes the pipe that is tested
+        f'{sys.executable} -c "{code}" | true',
+        shell=True,
+        cwd=store.parent,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
