@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := demo
-DEMO_COHORT := --scans 120 --seed 1
+DEMO_COHORT := --scans 120
 DEMO_TRAINING := --epochs 25
 
 .PHONY: demo test lint bench package clean

@@ -5,7 +5,9 @@ Everything heavy is imported inside the commands, so that help is instant; defau
 
 import json
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +23,12 @@ from ctprep.recipe import STORED_DTYPES, Recipe
 EXIT_REJECTED = 3
 """`convert` committed a store, but left some scans out."""
 
+WAYS_ON = {
+    "convert": "; what is finished is kept: run the same command again to resume",
+    "train": "; the finished epochs are kept: add --resume to go on",
+}
+"""What an interrupted command leaves, and how to go on."""
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 PATH = click.Path(path_type=Path)
 
@@ -29,10 +37,12 @@ class Group(click.Group):
     """Commands whose errors are one line on stderr and exit code 1, never a traceback (unless CTPREP_DEBUG is set)."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: workers too, in one line
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            raise click.ClickException("interrupted; nothing is lost: run the same command again") from None
+            raise click.ClickException(f"interrupted{WAYS_ON.get(ctx.invoked_subcommand or '', '')}") from None
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:
@@ -110,7 +120,11 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print the result
 raw_and_out = options(click.argument("raw", type=PATH), click.argument("out", type=PATH))
 
 source_options = options(
-    click.option("--labels", type=PATH, help="CSV or TSV with the columns scan and label, and optionally patient."),
+    click.option(
+        "--labels",
+        type=PATH,
+        help="CSV or TSV with the columns scan and label, and optionally patient.  [default: participants.tsv in RAW]",
+    ),
     click.option("--label-column", default="label", show_default=True, help="The table's column with the label."),
     click.option(
         "--classes",
@@ -133,7 +147,7 @@ recipe_options = options(
     ),
     setting(Recipe, "dtype", click.Choice(STORED_DTYPES), "How a voxel is stored."),
     click.option("--accept-non-hu", is_flag=True, help="Accept scans whose values cannot be Hounsfield units."),
-    click.option("--rebuild", is_flag=True, help="Convert all again; replaces a store of another recipe."),
+    click.option("--rebuild", is_flag=True, help="Take nothing from the store in OUT; replaces one of another recipe."),
 )
 
 
@@ -240,19 +254,24 @@ def convert(
         "scans": len(done.store),
         "converted": len(done.store) - done.reused,
         "reused": done.reused,
-        "removed": len(done.plan.removed),
+        "removed": len(done.removed),
         "rejected": [{"scan": bad.scan, "code": bad.code, "reason": bad.reason} for bad in done.rejected],
     }
     if as_json:
         click.echo(json.dumps(summary))
     else:
-        classes = ", ".join(f"{(done.store.labels == i).sum()} {name}" for i, name in enumerate(done.store.classes))
         click.echo(
-            f"{out}: {summary['scans']} scans ({classes or 'no classes'}); {summary['converted']} converted, "
+            f"{out}: {summary['scans']} scans ({_class_counts(done.store)}); {summary['converted']} converted, "
             f"{summary['reused']} reused, {summary['removed']} removed, {len(done.rejected)} rejected"
         )
     if done.rejected and not allow_rejected:
         sys.exit(EXIT_REJECTED)
+
+
+def _class_counts(store: Any) -> str:
+    counts = [f"{(store.labels == index).sum()} {name}" for index, name in enumerate(store.classes)]
+    unlabelled = (store.labels < 0).sum()
+    return printable(", ".join(counts + [f"{unlabelled} unlabelled"] * bool(unlabelled)))
 
 
 @ctprep.command()

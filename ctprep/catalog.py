@@ -6,15 +6,17 @@ A class is the first folder below the raw folder, or the label of a table. Nothi
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from ctprep.errors import CatalogError
-from ctprep.label_table import BIDS_TABLE, LabelRow, LabelTable, read_label_table
+from ctprep.label_table import BIDS_TABLE, DEFAULT_LABEL_COLUMN, LabelRow, LabelTable, read_label_table
+from ctprep.raw_files import RawFiles, list_raw_files
 from ctprep.scan import UNLABELLED, Rejection, Scan
 
-SUFFIXES = (".nii", ".nii.gz", ".hdr", ".hdr.gz")
+MOST_CLASSES = 32_767
+"""What an int16 label can tell apart."""
 
 Classes = Mapping[str, Sequence[str]]
 """Class name -> the folders, or labels of a table, that belong to it; of two, the second is the positive one."""
@@ -52,7 +54,7 @@ def find_scans(
     raw: str | os.PathLike[str],
     *,
     labels: str | os.PathLike[str] | None = None,
-    label_column: str = "label",
+    label_column: str = DEFAULT_LABEL_COLUMN,
     classes: Classes | None = None,
     patient_pattern: str | None = None,
 ) -> Catalog:
@@ -86,13 +88,11 @@ def find_scans(
     if not raw.is_dir():
         raise CatalogError(f"{raw}: is not a folder; give the folder that holds the scans")
     table = _table_for(raw, labels, label_column)
-    found, unusable = _found_scans(raw)
-    named = _scans_with_labels(found, table)
-    if not named:
-        raise CatalogError(f"{raw}: holds no scans ({', '.join(SUFFIXES)}); look for a typing error in the path")
-    named = [_with_patient(scan, patient_pattern) for scan in named]
+    files = list_raw_files(raw)
+    named = [_with_patient(scan, patient_pattern) for scan in _scans_with_labels(files.found, table)]
     mapping = _class_of_label(classes, {label for _, label in named if label}, raw)
-    return _catalog(raw, named, mapping, classes, unusable + _missing_files(found, table))
+    missing = _missing_files(files, table, None if classes is None else set(mapping))
+    return _catalog(raw, named, mapping, classes, [*files.unusable, *missing])
 
 
 LabelledScan = tuple[Scan, str]
@@ -107,6 +107,7 @@ def _catalog(
     rejected: Sequence[Rejection],
 ) -> Catalog:
     names = tuple(classes) if classes else tuple(sorted(set(class_of_label.values())))
+    _check_number(names)
     scans, left_out = [], Counter[str]()
     unused = set(class_of_label) - {label for _, label in named}
     for scan, label in named:
@@ -122,73 +123,14 @@ def _catalog(
     return Catalog(raw, names, in_order, tuple(sorted(rejected)), left_out, tuple(sorted(unused)))
 
 
-def scan_id(path: PurePosixPath) -> str:
-    """Return the id of a file from its path under the raw folder.
-
-    Examples
-    --------
-    >>> scan_id(PurePosixPath("CT-0/study_0001.nii.gz"))
-    'CT-0/study_0001'
-    """
-    name = path.name.removesuffix(".gz")
-    return str(path.with_name(name.removesuffix(".nii").removesuffix(".hdr")))
-
-
-def _found_scans(raw: Path) -> tuple[dict[str, Path], list[Rejection]]:
-    found: dict[str, Path] = {}
-    unusable: dict[str, Rejection] = {}
-    root = raw.resolve()
-    for path in _scan_files(raw):
-        scan = scan_id(PurePosixPath(path.relative_to(raw).as_posix()))
-        if rejection := _judge_name(scan, path, root) or _judge_twin(scan, path, found, unusable):
-            unusable[rejection.scan] = rejection
-            found.pop(scan, None)
-        else:
-            found[scan] = path
-    return found, list(unusable.values())
-
-
-def _judge_name(scan: str, path: Path, root: Path) -> Rejection | None:
-    if not scan.isprintable():
-        shown = ascii(scan)[1:-1]
-        return _unreadable(shown, f"{shown}: its name holds characters that cannot be shown; rename it")
-    if path.is_symlink() and not path.resolve().is_relative_to(root):
-        return _unreadable(scan, f"{path.name}: is a link out of the raw folder; copy the file there")
-    return None
-
-
-def _judge_twin(
-    scan: str, path: Path, found: Mapping[str, Path], unusable: Mapping[str, Rejection]
-) -> Rejection | None:
-    if scan in unusable:
-        return unusable[scan]
-    if scan not in found:
-        return None
-    names = f"{found[scan].name} and {path.name}"
-    return Rejection(scan, "duplicate", f"{scan}: two files have this id ({names}); rename or remove one of them")
-
-
-def _scan_files(raw: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(raw):
-        # A folder named like a scan is reported as one; hidden folders and stores hold no scans.
-        odd = [name for name in folders if name.endswith(SUFFIXES)]
-        folders[:] = sorted(
-            name for name in folders if not name.startswith(".") and not name.endswith(".zarr") and name not in odd
-        )
-        for name in sorted(names + odd):
-            if name.endswith(SUFFIXES) and not name.startswith("."):
-                yield Path(parent, name)
-
-
-def _unreadable(scan: str, reason: str) -> Rejection:
-    return Rejection(scan, "unreadable", reason)
-
-
 def _table_for(raw: Path, labels: str | os.PathLike[str] | None, label_column: str) -> LabelTable | None:
     if labels is not None:
         return read_label_table(Path(labels), label_column=label_column)
-    bids = raw / BIDS_TABLE
-    return read_label_table(bids, label_column=label_column) if bids.is_file() else None
+    if (raw / BIDS_TABLE).is_file():
+        return read_label_table(raw / BIDS_TABLE, label_column=label_column)
+    if label_column != DEFAULT_LABEL_COLUMN:
+        raise CatalogError(f"label column: {label_column!r} needs a table, and none is given; add --labels TABLE")
+    return None
 
 
 def _scans_with_labels(found: Mapping[str, Path], table: LabelTable | None) -> list[LabelledScan]:
@@ -215,14 +157,23 @@ def _row_for(scan: str, table: LabelTable | None) -> LabelRow | None:
     return table.rows.get(PurePosixPath(scan).parts[0] if table.by_subject else scan)
 
 
-def _missing_files(found: Mapping[str, Path], table: LabelTable | None) -> list[Rejection]:
+def _missing_files(files: RawFiles, table: LabelTable | None, wanted: set[str] | None) -> list[Rejection]:
+    """Reject the rows of a table whose files are not there, but for labels that nobody wants."""
     if table is None:
         return []
-    used = {PurePosixPath(scan).parts[0] for scan in found} if table.by_subject else set(found)
+    there = [*files.found, *(rejection.scan for rejection in files.unusable)]
+    known = {PurePosixPath(scan).parts[0] for scan in there} if table.by_subject else set(there)
+    if not known.intersection(table.rows):
+        raise CatalogError(
+            f"{table.name}: none of its {len(table.rows)} scans is in the raw folder; it names them like "
+            f"{next(iter(table.rows), 'nothing')!r}, they are named like {next(iter(sorted(known)))!r}"
+        )
     return [
-        _unreadable(scan, f"{scan}: is in {table.name}, but no such file is in the raw folder; copy it there")
-        for scan in table.rows
-        if scan not in used
+        Rejection(
+            scan, "unreadable", f"{scan}: is in {table.name}, but no such file is in the raw folder; copy it there"
+        )
+        for scan, row in table.rows.items()
+        if scan not in known and (wanted is None or not row.label or row.label in wanted)
     ]
 
 
@@ -252,3 +203,10 @@ def _class_of_label(classes: Classes | None, labels: set[str], raw: Path) -> dic
             asked, known = ", ".join(members), ", ".join(sorted(labels)) or "none"
             raise CatalogError(f"classes: no scan in {raw} is labelled {asked}, so {name} is empty; there is: {known}")
     return mapping
+
+
+def _check_number(names: Sequence[str]) -> None:
+    if len(names) > MOST_CLASSES:
+        raise CatalogError(
+            f"classes: there are {len(names):,}, at most {MOST_CLASSES:,} can be; are they labels at all?"
+        )

@@ -3,13 +3,14 @@
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from ctprep.catalog import Catalog, find_scans
 from ctprep.errors import BadScan, NothingConverted, RecipeMismatch, StoreError, TargetError
+from ctprep.files import write_whole
 from ctprep.observe import Stock, observe_all
 from ctprep.plan import Action, Plan, PlanRow, duplicates, make_plan
 from ctprep.prepare import prepare
@@ -17,9 +18,9 @@ from ctprep.recipe import Recipe, differences
 from ctprep.scan import Rejection, Scan, ScanRecord
 from ctprep.schedule import check_scheduler, run_all
 from ctprep.sources import Remembered, Stamp, load_remembered, save_remembered
-from ctprep.staging import Staging, link_or_copy, said_of_target, write_whole
+from ctprep.staging import Staging, link_or_copy, said_of_target
 from ctprep.store import Store, is_ctprep_store, open_store
-from ctprep.store_format import StoreContents, chunk_path, encode_chunk, write_tables
+from ctprep.store_format import StoreContents, chunk_path, encode_chunk, stated_checksum, write_tables
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], object]]]
 """Given a number of scans, a context whose value is called with 1 after each of them."""
@@ -48,6 +49,11 @@ class Conversion:
         """Count the stored scans whose volumes existed before."""
         reused = {row.scan.id for row in self.plan.rows if row.action is Action.REUSE}
         return len(reused.intersection(self.store.scans))
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """Ids that the store held before and does not hold any more."""
+        return tuple(sorted(set(self.plan.existing).difference(self.store.scans)))
 
 
 @dataclass(frozen=True)
@@ -126,7 +132,7 @@ def convert(
             _stop_at(catalog.rejected + tuple(row.rejection for row in plan.rows if row.rejection))
         run = partial(run_all, scheduler=scheduler, workers=workers)
         outcomes = _run_plan(plan, recipe, staging, stamps, run, strict=strict, progress=progress)
-        return _commit(catalog, plan, recipe, staging, stamps, outcomes)
+        return _commit(catalog, plan, recipe, staging, stamps, outcomes, strict=strict)
 
 
 def plan_conversion(
@@ -234,7 +240,7 @@ def _convert_scan(task: _Task) -> Outcome:
 def _stop_at(rejected: tuple[Rejection, ...]) -> None:
     if rejected:
         first = rejected[0]
-        raise NothingConverted(f"{first.scan}: {first.code}: {first.reason} (nothing was committed)", rejected)
+        raise NothingConverted(f"{first.scan}: {first.code}: {first.reason} (nothing was committed)")
 
 
 def _commit(
@@ -244,17 +250,24 @@ def _commit(
     staging: Staging,
     stamps: Mapping[str, Stamp],
     outcomes: Mapping[str, ScanRecord | Rejection],
+    *,
+    strict: bool,
 ) -> Conversion:
     records, chunks = _finished(plan, staging.work(recipe.digest), stamps, outcomes)
     rejected = _all_rejections(catalog, plan, outcomes, records)
+    if strict:
+        _stop_at(rejected)
     bad = {rejection.scan for rejection in rejected}
     kept = tuple(scan for scan in catalog.scans if scan.id not in bad)
     if not kept:
         raise NothingConverted(f"{catalog.raw}: all {len(rejected)} scans were rejected; no store was made", rejected)
-    contents = StoreContents(recipe, catalog.classes, kept, tuple(records[scan.id] for scan in kept), rejected)
-    _assemble(staging, contents, [chunks[scan.id] for scan in kept])
+    with said_of_target(staging.target):
+        checksums = _gather(staging.next, [chunks[scan.id] for scan in kept])
+        kept_records = tuple(records[scan.id] for scan in kept)
+        write_tables(staging.next, StoreContents(recipe, catalog.classes, kept, kept_records, checksums, rejected))
     staging.commit()
-    save_remembered(staging.sources, _to_remember(stamps, records))
+    with suppress(OSError):  # what is remembered saves time, and nothing else
+        save_remembered(staging.sources, _to_remember(stamps, records))
     return Conversion(open_store(staging.target), plan, rejected)
 
 
@@ -285,14 +298,12 @@ def _all_rejections(
     return tuple(sorted([*catalog.rejected, *by_header, *by_voxels, *alike]))
 
 
-def _assemble(staging: Staging, contents: StoreContents, chunks: list[Path]) -> None:
-    with said_of_target(staging.target):
-        for row, chunk in enumerate(chunks):
-            place = staging.next / chunk_path(row)
-            if not row:
-                place.parent.mkdir(parents=True)
-            link_or_copy(chunk, place)
-        write_tables(staging.next, contents)
+def _gather(folder: Path, chunks: list[Path]) -> tuple[int, ...]:
+    """Put the chunks of all rows into a new tree; return their checksums."""
+    (folder / chunk_path(0)).parent.mkdir(parents=True)
+    for row, chunk in enumerate(chunks):
+        link_or_copy(chunk, folder / chunk_path(row))
+    return tuple(stated_checksum(folder / chunk_path(row)) for row in range(len(chunks)))
 
 
 def _to_remember(stamps: Mapping[str, Stamp], records: Mapping[str, ScanRecord]) -> dict[str, Remembered]:

@@ -3,15 +3,17 @@
 import csv
 import io
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ctprep.errors import CatalogError
+from ctprep.scan import NO_VALUE
 
 BIDS_TABLE = "participants.tsv"
+DEFAULT_LABEL_COLUMN = "label"
 ID_COLUMNS = ("scan", "participant_id")
-NO_VALUE = ("", "n/a")
 LARGEST_TABLE = 256 << 20
 """Bytes; a million rows of 200 characters stay below it."""
 
@@ -56,7 +58,7 @@ class LabelTable:
     rows: Mapping[str, LabelRow]
 
 
-def read_label_table(path: Path, *, label_column: str = "label") -> LabelTable:
+def read_label_table(path: Path, *, label_column: str = DEFAULT_LABEL_COLUMN) -> LabelTable:
     """Read a table of labels.
 
     Parameters
@@ -75,7 +77,7 @@ def read_label_table(path: Path, *, label_column: str = "label") -> LabelTable:
     id_column = next((column for column in ID_COLUMNS if column in header), None)
     if id_column is None:
         raise CatalogError(f"{path.name}: has the columns {', '.join(header)}; one of them must be named scan")
-    if label_column != "label" and label_column not in header:
+    if label_column != DEFAULT_LABEL_COLUMN and label_column not in header:
         raise CatalogError(f"{path.name}: has no column {label_column!r}, only {', '.join(header)}")
     if label_column not in header and id_column == "participant_id":
         raise CatalogError(
@@ -103,11 +105,23 @@ def _read_cells(path: Path) -> tuple[list[str], list[dict[str, str]]]:
         raise CatalogError(f"{path.name}: is empty; it must begin with a row of column names")
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text.splitlines()[0]), strict=True)
-        header, *rows = [[cell.strip() for cell in row] for row in reader if row]
+        header, *rows = [[cell.strip() for cell in row] for row in reader if any(map(str.strip, row))]
     except csv.Error as error:
         raise CatalogError(f"{path.name}: is not a table ({error})") from None
+    header = _without_capitals(header)
     _check_rows(path, header, rows)
-    return header, [dict(zip(header, row, strict=True)) for row in rows]
+    return list(filter(None, header)), [_record(header, row) for row in rows]
+
+
+def _without_capitals(header: list[str]) -> list[str]:
+    """Accept Scan, LABEL and Patient; the case of other columns is theirs."""
+    ours = (*ID_COLUMNS, DEFAULT_LABEL_COLUMN, "patient")
+    return [column.lower() if column.lower() in ours else column for column in header]
+
+
+def _record(header: list[str], row: list[str]) -> dict[str, str]:
+    """Return a row by column, without the nameless columns that spreadsheets leave at the right."""
+    return {column: cell for column, cell in zip(header, row, strict=True) if column}
 
 
 def _delimiter(header: str) -> str:
@@ -115,8 +129,9 @@ def _delimiter(header: str) -> str:
 
 
 def _check_rows(path: Path, header: list[str], rows: list[list[str]]) -> None:
-    if len(set(map(_column_name, header))) < len(header):
-        raise CatalogError(f"{path.name}: names a column twice ({', '.join(header)}); rename one")
+    names = [_column_name(column).casefold() for column in header if column]  # some disks ignore case
+    if len(set(names)) < len(names):
+        raise CatalogError(f"{path.name}: names a column twice ({', '.join(filter(None, header))}); rename one")
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header):
             raise CatalogError(f"{path.name}: row {number} has {len(row)} cells, the header has {len(header)}")
@@ -129,13 +144,11 @@ def _as_id(cell: str) -> str:
 
 def _row(record: Mapping[str, str], id_column: str, label_column: str) -> LabelRow:
     used = {id_column, label_column, "patient"}
-    default_patient = record[id_column] if id_column == "participant_id" else ""
-    label = record.get(label_column)
-    return LabelRow(
-        label="" if label in NO_VALUE else label,
-        patient=record.get("patient", default_patient),
-        meta=tuple((_column_name(column), value) for column, value in record.items() if column not in used),
-    )
+    label, patient = record.get(label_column), record.get("patient", "")
+    if patient in NO_VALUE:
+        patient = record[id_column] if id_column == "participant_id" else ""
+    meta = tuple((_column_name(column), value) for column, value in record.items() if column not in used)
+    return LabelRow("" if label in NO_VALUE else label, patient, meta)
 
 
 def _column_name(column: str) -> str:
@@ -146,4 +159,4 @@ def _column_name(column: str) -> str:
     >>> _column_name("age (years)")
     'age_years'
     """
-    return re.sub(r"[^\w-]+", "_", column).strip("_") or "unnamed"
+    return unicodedata.normalize("NFKC", re.sub(r"[^\w-]+", "_", column)).strip("_") or "unnamed"

@@ -19,6 +19,7 @@ import numpy as np
 from isal import igzip, igzip_lib
 
 from ctprep.errors import BadGeometry, BadScan, ChecksumMismatch, Oversize, Truncated, Unreadable, Vanished
+from ctprep.files import write_whole
 from ctprep.nifti_header import LARGEST_EXTENSION, NiftiHeader, encode_header, parse_header
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -65,6 +66,7 @@ class NiftiReader:
             self._source = self._open(self.path)
             with translated_errors(self.path):
                 self.header = parse_header(self._source.stream, self.path)
+                self._judge_kind()
                 if self.header.has_own_file:
                     self._open_voxel_file()
             self._source.judge_size(self.header)
@@ -75,6 +77,12 @@ class NiftiReader:
 
     def __exit__(self, *exc: type[BaseException] | BaseException | TracebackType | None) -> None:
         self._open_files.close()
+
+    def _judge_kind(self) -> None:
+        """Raise where the header says one file and the name two, or the other way round."""
+        if self.header.has_own_file != is_header_file(self.path):
+            kind = "of a .hdr and .img pair" if self.header.has_own_file else "of a single file"
+            raise Unreadable(f"{self.path.name}: has the header {kind}, which its name denies; rename it")
 
     def _open(self, path: Path) -> "_Source":
         return self._open_files.enter_context(_Source(path, self._digest))
@@ -230,8 +238,8 @@ def voxel_file_of(header_path: Path) -> Path:
     Unreadable
         If there is none.
     """
-    stem = header_path.name.removesuffix(".gz").removesuffix(".hdr")
-    for name in (f"{stem}.img", f"{stem}.img.gz"):
+    stem = header_path.name[: header_path.name.lower().rindex(".hdr")]
+    for name in (f"{stem}.img", f"{stem}.img.gz", f"{stem}.IMG"):
         if (candidate := header_path.with_name(name)).exists():
             return candidate
     raise Unreadable(f"{header_path.name}: its voxel file {stem}.img is missing; put it beside the header")
@@ -239,9 +247,12 @@ def voxel_file_of(header_path: Path) -> Path:
 
 def source_files(path: Path) -> tuple[Path, ...]:
     """Return the files that make up a scan: one, or a `.hdr` and its `.img`."""
-    if path.name.removesuffix(".gz").endswith(".hdr"):
-        return path, voxel_file_of(path)
-    return (path,)
+    return (path, voxel_file_of(path)) if is_header_file(path) else (path,)
+
+
+def is_header_file(path: Path) -> bool:
+    """Tell whether a name is that of a header whose voxels are in a file of their own."""
+    return path.name.lower().removesuffix(".gz").endswith(".hdr")
 
 
 def write_nifti(
@@ -271,6 +282,4 @@ def write_nifti(
     content = header + np.asarray(array, dtype).tobytes("F")
     if path.name.endswith(".gz"):
         content = igzip.compress(content, compresslevel=2, mtime=0)
-    temporary = path.with_name(f".{path.name}.writing")
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    write_whole(path, content)

@@ -23,7 +23,7 @@ from ctprep.errors import (
 )
 from ctprep.grid import Triple, VoxelGrid
 
-LARGEST_VOXELS = 16 << 30
+LARGEST_VOXEL_BYTES = 16 << 30
 """Bytes of voxels a header may declare: 1024 x 1024 x 4096 float32."""
 
 LARGEST_SIDE = 8192
@@ -146,10 +146,10 @@ def _shape_of(header: nibabel.Nifti1Header, path: Path, dtype: np.dtype) -> tupl
         raise BadGeometry(f"{path.name}: has the shape {shape}, every side must be positive; repair its header")
     if n_axes < 3 or any(side != 1 for side in shape[3:]):
         raise NotThreeD(f"{path.name}: has the shape {shape}, expected one volume of three axes; split it")
-    if math.prod(shape) * dtype.itemsize > LARGEST_VOXELS or max(shape) > LARGEST_SIDE:
+    if math.prod(shape) * dtype.itemsize > LARGEST_VOXEL_BYTES or max(shape) > LARGEST_SIDE:
         raise Oversize(
             f"{path.name}: declares {shape} voxels of {dtype.itemsize} bytes, the limits are {LARGEST_SIDE} a side "
-            f"and {LARGEST_VOXELS >> 30} GiB; repair its header or crop it"
+            f"and {LARGEST_VOXEL_BYTES >> 30} GiB; repair its header or crop it"
         )
     return shape[0], shape[1], shape[2]
 

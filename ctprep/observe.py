@@ -6,13 +6,13 @@ from functools import cached_property
 from pathlib import Path
 
 from ctprep.errors import BadScan
+from ctprep.files import read_json
 from ctprep.nifti import read_header
 from ctprep.plan import FinishedVolume, Observation
 from ctprep.scan import Rejection, Scan, ScanRecord
 from ctprep.sources import Remembered, Stamp, sha256_of, stamp_of
-from ctprep.staging import read_json
 from ctprep.store import Store
-from ctprep.store_format import chunk_path, is_intact
+from ctprep.store_format import chunk_checksum, chunk_path
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,20 @@ class Stock:
         return {record.source_sha256: row for row, record in enumerate(records)}
 
     def stored(self, row: int, why: str) -> FinishedVolume | None:
-        """Return a row of the store, or None where its chunk is lost or damaged."""
-        if self.store is None or not _is_intact_file(chunk := self.store.path / chunk_path(row)):
+        """Return a row of the store, or None where its chunk is lost, damaged or another's."""
+        if self.store is None or _checksum_of(chunk := self.store.path / chunk_path(row)) != self.store.checksums[row]:
             return None
         return FinishedVolume(chunk, self.store.records[row], why)
 
     def left_over(self, scan: str, stamp: Stamp) -> FinishedVolume | None:
         """Return what an interrupted conversion finished of a scan, or None."""
         chunk, record = self.places(self.work, scan, stamp)
-        if (saved := read_json(record)) is None or not _is_intact_file(chunk):
+        if _checksum_of(chunk) is None:
             return None
-        return FinishedVolume(chunk, ScanRecord.from_dict(saved), "finished before an interruption")
+        try:
+            return FinishedVolume(chunk, ScanRecord.from_dict(read_json(record)), "finished before an interruption")
+        except (TypeError, AttributeError):  # missing, damaged, or written by another version
+            return None
 
 
 def observe_all(scans: Sequence[Scan], stock: Stock) -> tuple[dict[str, Observation], dict[str, Stamp]]:
@@ -106,8 +109,8 @@ def _observe_stored(scan: Scan, stamp: Stamp, row: int, stock: Stock) -> Observa
     return Observation(finished or stock.left_over(scan.id, stamp), why_convert="its stored volume is damaged")
 
 
-def _is_intact_file(chunk: Path) -> bool:
+def _checksum_of(chunk: Path) -> int | None:
     try:
-        return is_intact(chunk.read_bytes())
+        return chunk_checksum(chunk.read_bytes())
     except OSError:
-        return False
+        return None

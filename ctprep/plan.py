@@ -83,12 +83,18 @@ class Plan:
     Parameters
     ----------
     rows : tuple of PlanRow
-    removed : tuple of str
-        Ids that the existing store holds and the new one will not.
+    existing : tuple of str
+        Ids in the store that will be replaced.
     """
 
     rows: tuple[PlanRow, ...]
-    removed: tuple[str, ...] = ()
+    existing: tuple[str, ...] = ()
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """Ids that the existing store holds and the new one will not, as far as can be seen from outside."""
+        staying = {row.scan.id for row in self.rows if row.action is not Action.REJECT}
+        return tuple(scan for scan in self.existing if scan not in staying)
 
     def count(self, action: Action) -> int:
         """Count the scans of one action."""
@@ -108,8 +114,7 @@ def make_plan(scans: Sequence[Scan], observations: Mapping[str, Observation], *,
         Ids in the store that will be replaced.
     """
     rows = tuple(_decide(scan, observations.get(scan.id, Observation())) for scan in scans)
-    staying = {row.scan.id for row in rows if row.action is not Action.REJECT}
-    return Plan(rows, tuple(scan for scan in existing if scan not in staying))
+    return Plan(rows, tuple(existing))
 
 
 def _decide(scan: Scan, seen: Observation) -> PlanRow:

@@ -61,7 +61,10 @@ def prepare(path: str | os.PathLike[str], recipe: Recipe) -> PreparedScan:
     ------
     BadScan
         One child per reason, see `ctprep.errors`.
+    RecipeError
+        If the recipe is one of another version of the arithmetic.
     """
+    recipe.check_arithmetic()
     try:
         with NiftiReader(path) as reader:
             return _prepare_stream(reader, recipe)
@@ -120,7 +123,7 @@ class _Survey:
         self._voxels += hu.size
         first = -self._slices % self._step
         part = hu[first :: self._step, :: self._step, :: self._step]
-        self._parts.append(part.astype(np.float32).ravel())
+        self._parts.append(part.astype(np.float64).ravel())
         self._slices += len(hu)
 
     @property
@@ -129,13 +132,13 @@ class _Survey:
 
     def judge(self, name: str, *, require_hu: bool) -> None:
         """Raise the `BadScan` that says why the values cannot be trusted, if they cannot."""
-        if self.nonfinite > MOST_NONFINITE * self._voxels:
-            raise NonFinite(
-                f"{name}: {self.nonfinite / self._voxels:.1%} of its voxels are NaN or infinite, "
-                f"at most {MOST_NONFINITE:.0%} can be taken for air; convert it anew from its source"
-            )
         sample = np.concatenate(self._parts)
         sample = sample[np.isfinite(sample)]
+        if self.nonfinite > MOST_NONFINITE * self._voxels or not sample.size:
+            raise NonFinite(
+                f"{name}: {self.nonfinite:,} of its {self._voxels:,} voxels are NaN or infinite, "
+                f"at most {MOST_NONFINITE:.0%} can be taken for air; convert it anew from its source"
+            )
         if sample.min() == sample.max():
             raise Constant(f"{name}: every voxel looked at is {sample[0]:g}; convert it anew from its source")
         if require_hu and (problem := why_not_hu(sample)):

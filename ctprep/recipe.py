@@ -22,6 +22,8 @@ STORED_DTYPES = ("float16", "float32", "uint8")
 LARGEST_SIDE = 4096
 """Voxels along one axis of a stored volume; a larger number is a slip of the keyboard."""
 
+STORED_SPACING_MM = (0.01, 100.0)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
@@ -40,6 +42,8 @@ class Recipe:
         How a voxel is stored.
     require_hu : bool
         Reject a scan whose values cannot be Hounsfield units.
+    arithmetic : int
+        The version of the arithmetic; a store of an older one is read, but no scan is prepared by it any more.
 
     Raises
     ------
@@ -59,6 +63,7 @@ class Recipe:
     spacing_mm: tuple[float, float, float] | None = None
     dtype: str = "float16"
     require_hu: bool = True
+    arithmetic: int = ARITHMETIC_VERSION
 
     def __post_init__(self) -> None:
         # -1000 and -1000.0 are the same bound, so they must give the same JSON and the same digest.
@@ -70,8 +75,8 @@ class Recipe:
             raise RecipeError(f"dtype: {self.dtype!r} is unknown; choose one of {', '.join(STORED_DTYPES)}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Return every field, and the version of the arithmetic, ready for JSON."""
-        return {"arithmetic": ARITHMETIC_VERSION} | asdict(self)
+        """Return every field, ready for JSON."""
+        return asdict(self)
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> "Recipe":
@@ -80,17 +85,20 @@ class Recipe:
         Raises
         ------
         RecipeError
-            If the description lacks a field, has an unknown one, or was made by another version of the arithmetic.
+            If the description lacks a field, or has an unknown one.
         """
-        if saved.get("arithmetic") != ARITHMETIC_VERSION:
-            raise RecipeError(
-                f"recipe: made by version {saved.get('arithmetic')} of the arithmetic, this is {ARITHMETIC_VERSION}; "
-                "convert again with --rebuild"
-            )
         names = {field.name for field in fields(cls)}
-        if set(saved) - {"arithmetic"} != names:
-            raise RecipeError(f"recipe: has the fields {sorted(saved)}, expected {sorted(names | {'arithmetic'})}")
+        if set(saved) != names:
+            raise RecipeError(f"recipe: has the fields {sorted(saved)}, expected {sorted(names)}")
         return cls(**{name: _frozen(saved[name]) for name in names})
+
+    def check_arithmetic(self) -> None:
+        """Raise `RecipeError` where this version prepares scans in another way than the recipe asks for."""
+        if self.arithmetic != ARITHMETIC_VERSION:
+            raise RecipeError(
+                f"recipe: asks for version {self.arithmetic} of the arithmetic, this is {ARITHMETIC_VERSION}; "
+                "convert the scans again, or install the ctprep that made the store"
+            )
 
     @property
     def digest(self) -> str:
@@ -129,7 +137,7 @@ def _checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def _checked_window(window: Sequence[float]) -> tuple[float, ...]:
-    checked = tuple(map(float, window))
+    checked = tuple(float(bound) + 0.0 for bound in window)  # -0.0 is 0.0
     if len(checked) != 2 or not all(map(math.isfinite, checked)) or not checked[0] < checked[1]:
         raise RecipeError(f"window: {window} is not a lower and a higher bound in HU, as in -1000 400")
     return checked
@@ -137,6 +145,7 @@ def _checked_window(window: Sequence[float]) -> tuple[float, ...]:
 
 def _checked_spacing(spacing_mm: Sequence[float]) -> tuple[float, ...]:
     checked = tuple(map(float, spacing_mm))
-    if len(checked) != 3 or not all(math.isfinite(mm) and mm > 0 for mm in checked):
-        raise RecipeError(f"spacing: {spacing_mm} is not three positive sizes in mm, as in 5 5 5")
+    least, most = STORED_SPACING_MM
+    if len(checked) != 3 or not all(least <= mm <= most for mm in checked):
+        raise RecipeError(f"spacing: {spacing_mm} is not three sizes from {least:g} to {most:g} mm, as in 5 5 5")
     return checked

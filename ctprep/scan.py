@@ -4,6 +4,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+NO_VALUE = ("", "n/a", "N/A", "NA", "nan", "NaN")
+"""What tables hold where they have no value."""
+
 UNLABELLED = -1
 """The label of a scan whose class is not known."""
 

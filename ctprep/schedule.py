@@ -4,14 +4,14 @@ Every scheduler gives the results of the plain loop, in an order of its own; non
 worker.
 """
 
-import multiprocessing
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from itertools import islice
 from typing import TypeVar
 
 from ctprep.errors import SchedulerError
+from ctprep.worker_pool import worker_processes
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -112,8 +112,7 @@ _GRANULARITY: dict[str, dict[str, int]] = {"threads": {}, "processes": {"chunksi
 def _pool(scheduler: str, workers: int) -> Executor:
     if scheduler == "threads":
         return ThreadPoolExecutor(workers)
-    # A fork would copy the locks that this process's threads hold.
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"))
+    return worker_processes(workers)
 
 
 def _run_on_cluster(

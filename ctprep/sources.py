@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ctprep.errors import BadScan
+from ctprep.files import read_json, write_whole
 from ctprep.nifti import source_files, translated_errors
 
 READ_BYTES = 1 << 20
@@ -70,18 +71,15 @@ def sha256_of(path: Path) -> str | None:
 def load_remembered(path: Path) -> dict[str, Remembered]:
     """Return what is remembered by scan id; nothing where the file is missing or damaged."""
     try:
-        saved = json.loads(path.read_text())
         return {
             scan: Remembered(Stamp(tuple(tuple(map(int, file)) for file in files)), str(sha256))  # type: ignore[misc]
-            for scan, (files, sha256) in saved.items()
+            for scan, (files, sha256) in read_json(path).items()
         }
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError):
         return {}
 
 
 def save_remembered(path: Path, remembered: Mapping[str, Remembered]) -> None:
     """Write what is to be remembered, whole or not at all."""
     saved = {scan: (entry.stamp.files, entry.sha256) for scan, entry in sorted(remembered.items())}
-    temporary = path.with_suffix(".writing")
-    temporary.write_text(json.dumps(saved))
-    temporary.replace(path)
+    write_whole(path, json.dumps(saved).encode())

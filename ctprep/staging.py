@@ -14,12 +14,10 @@ import contextlib
 import ctypes
 import errno
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from ctprep.errors import StoreLocked, TargetError
 
@@ -116,21 +114,6 @@ def said_of_target(target: Path) -> Iterator[None]:
         }
         way_out = ways_out.get(error.errno or 0, "choose a target that can be written")
         raise TargetError(f"{target}: cannot be written ({error.strerror or error}); {way_out}") from None
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.writing")
-    temporary.write_bytes(content)
-    temporary.replace(path)
-
-
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file, or None where it is missing or damaged."""
-    try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
 
 
 def link_or_copy(source: Path, target: Path) -> None:

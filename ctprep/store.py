@@ -4,7 +4,6 @@ Everything is checked when it is opened or read: a damaged table or a missing vo
 a volume of air.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,10 +16,19 @@ import zarr
 import zarr.errors
 
 from ctprep.errors import RecipeError, ScanNotFound, StoreError, StoreNotFound
+from ctprep.files import read_json
 from ctprep.intensity import unit_from_stored
 from ctprep.recipe import Recipe
 from ctprep.scan import Rejection, ScanRecord, nested_tuple
-from ctprep.store_format import ATTRIBUTES, AXES, FORMAT, META_PREFIX, tree_digest
+from ctprep.store_format import (
+    ATTRIBUTES,
+    AXES,
+    FORMAT,
+    META_PREFIX,
+    chunk_path,
+    stated_checksum,
+    tree_digest,
+)
 
 MOST_SCANS = 100_000_000
 """Rows beyond which the metadata, not the cohort, is what is large."""
@@ -51,6 +59,8 @@ class Store:
         Whose scan it is.
     records : tuple of ScanRecord
         What is known of each scan beside its volume.
+    checksums : (scan,) uint32 array
+        CRC-32C of each volume's chunk.
     meta : mapping of str to (scan,) array
         Further columns of the label table.
     """
@@ -63,6 +73,7 @@ class Store:
     labels: np.ndarray
     patients: tuple[str, ...]
     records: tuple[ScanRecord, ...]
+    checksums: np.ndarray
     meta: Mapping[str, np.ndarray]
     _volumes: zarr.Array = field(repr=False)
 
@@ -113,7 +124,13 @@ class Store:
             raise StoreError(self._damage(row, f"is damaged ({_first_line(error)})")) from None
         if is_missing(volume):
             raise StoreError(self._damage(row, "is missing"))
+        if not self._is_of_row(row):
+            raise StoreError(self._damage(row, "is not the one that was written"))
         return volume
+
+    def _is_of_row(self, row: int) -> bool:
+        """Tell whether a chunk, which the codec has found to be intact, is the one that belongs to its row."""
+        return stated_checksum(self.path / chunk_path(row)) == int(self.checksums[row])
 
     def _damage(self, row: int, what: str) -> str:
         return f"{self.path.name}: the volume of {self.scans[row]} (row {row}) {what}; convert again to rebuild it"
@@ -142,9 +159,8 @@ def is_missing(volume: np.ndarray) -> bool:
 def is_ctprep_store(path: Path) -> bool:
     """Tell whether a folder is a store, whole or damaged, that ctprep wrote."""
     try:
-        saved = json.loads((path / "zarr.json").read_bytes())
-        return ATTRIBUTES in saved["attributes"]
-    except (OSError, ValueError, KeyError, TypeError):
+        return ATTRIBUTES in read_json(path / "zarr.json")["attributes"]
+    except (KeyError, TypeError):
         return False
 
 
@@ -196,6 +212,7 @@ def _read(path: Path, group: zarr.Group, saved: dict[str, Any]) -> Store:
         labels=tables["label"],
         patients=tuple(map(str, tables["patient"])),
         records=_records(tables),
+        checksums=tables["volume_crc32c"],
         meta={name.removeprefix(META_PREFIX): values for name, values in meta.items()},
         _volumes=volumes,
     )

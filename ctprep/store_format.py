@@ -19,10 +19,12 @@ import numpy as np
 import zarr
 import zarr.errors
 from zarr.codecs import BloscCodec, Crc32cCodec
+from zarr.core.buffer import Buffer
+from zarr.storage import MemoryStore
 
 from ctprep.intensity import HU_QUANTILES, UINT8_STEPS
 from ctprep.recipe import Recipe
-from ctprep.scan import Rejection, Scan, ScanRecord
+from ctprep.scan import NO_VALUE, Rejection, Scan, ScanRecord
 
 FORMAT = 1
 ATTRIBUTES = "ctprep"
@@ -40,12 +42,17 @@ AXES = {
     "source_sha256": ("scan",),
     "hu_quantile": ("scan", "quantile"),
     "nonfinite": ("scan",),
+    "volume_crc32c": ("scan",),
     "quantile": ("quantile",),
 }
 """Dimension names of every array."""
 
-_NO_VALUE = ("", "n/a")
+MOST_DIGITS = 15
+"""Characters that float64 always keeps; what is longer is an accession number, not a measurement."""
+
 _NUMBER = re.compile(r"[-+]?(0|[1-9]\d*)(\.\d*)?([eE][-+]?\d+)?", re.ASCII)
+
+CHECKSUM_BYTES = 4
 
 BLOSC: dict[str, Any] = {"cname": "lz4", "clevel": 5, "blocksize": 0}
 
@@ -63,6 +70,8 @@ class StoreContents:
         In row order.
     records : tuple of ScanRecord
         In row order.
+    checksums : tuple of int
+        `chunk_checksum` of each volume's chunk, in row order: what ties a chunk to its row.
     rejected : tuple of Rejection
     """
 
@@ -70,6 +79,7 @@ class StoreContents:
     classes: tuple[str, ...]
     scans: tuple[Scan, ...]
     records: tuple[ScanRecord, ...]
+    checksums: tuple[int, ...]
     rejected: tuple[Rejection, ...]
 
 
@@ -95,12 +105,20 @@ def encode_chunk(volume: np.ndarray) -> bytes:
     # With several threads Blosc writes blocks in the order in which they finish: other bytes at each run.
     numcodecs.blosc.use_threads = False
     packed = numcodecs.blosc.Blosc(**BLOSC, shuffle=numcodecs.blosc.BITSHUFFLE).encode(little)
-    return bytes(packed) + google_crc32c.value(packed).to_bytes(4, "little")
+    return bytes(packed) + google_crc32c.value(packed).to_bytes(CHECKSUM_BYTES, "little")
 
 
-def is_intact(chunk: bytes) -> bool:
-    """Tell whether an encoded chunk ends with the CRC-32C of the rest of it."""
-    return len(chunk) > 4 and google_crc32c.value(chunk[:-4]).to_bytes(4, "little") == chunk[-4:]
+def chunk_checksum(chunk: bytes) -> int | None:
+    """Return the CRC-32C at the end of an encoded chunk, or None where it is not that of the rest."""
+    stated = int.from_bytes(chunk[-CHECKSUM_BYTES:], "little")
+    return stated if len(chunk) > CHECKSUM_BYTES and google_crc32c.value(chunk[:-CHECKSUM_BYTES]) == stated else None
+
+
+def stated_checksum(chunk: Path) -> int:
+    """Return the CRC-32C at the end of a chunk's file, without reading the rest."""
+    with open(chunk, "rb") as file:
+        file.seek(-CHECKSUM_BYTES, os.SEEK_END)
+        return int.from_bytes(file.read(), "little")
 
 
 def write_tables(folder: Path, contents: StoreContents) -> None:
@@ -109,16 +127,21 @@ def write_tables(folder: Path, contents: StoreContents) -> None:
     Parameters
     ----------
     folder : Path
-        Created; its parent exists.
+        Created, unless it holds the chunks already.
     contents : StoreContents
     """
+    files: dict[str, Buffer] = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)  # consolidated metadata is a convention only
-        group = zarr.create_group(folder, zarr_format=3, attributes={ATTRIBUTES: _root_attributes(contents)})
+        memory = MemoryStore(files)  # zarr's own files need hard links, which not every disk has
+        group = zarr.create_group(memory, zarr_format=3, attributes={ATTRIBUTES: _root_attributes(contents)})
         _create_volume(group, len(contents.scans), contents.recipe)
         for name, values in _tables(contents).items():
             _write_table(group, name, values, contents.classes)
-        zarr.consolidate_metadata(folder, zarr_format=3)
+        zarr.consolidate_metadata(memory, zarr_format=3)
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content.to_bytes())
 
 
 def _root_attributes(contents: StoreContents) -> dict[str, Any]:
@@ -165,6 +188,7 @@ def _tables(contents: StoreContents) -> dict[str, np.ndarray]:
         "source_sha256": _strings(record.source_sha256 for record in records),
         "hu_quantile": np.array([record.hu_quantile for record in records], np.float32),
         "nonfinite": np.array([record.nonfinite for record in records], np.int64),
+        "volume_crc32c": np.array(contents.checksums, np.uint32),
         "quantile": np.array(HU_QUANTILES, np.float64),
     }
     columns = sorted({column for scan in scans for column, _ in scan.meta})
@@ -177,10 +201,10 @@ def _strings(values: Iterable[str]) -> np.ndarray:
 
 
 def _column(texts: list[str]) -> np.ndarray:
-    """Return a column as numbers (NaN where empty) if every entry is one, else as text; 007 is text."""
-    known = [text for text in texts if text not in _NO_VALUE]
-    if known and all(map(_NUMBER.fullmatch, known)):
-        return np.array([np.nan if text in _NO_VALUE else float(text) for text in texts], np.float64)
+    """Return a column as numbers (NaN where empty) if every entry is one, else as text: 007, and a 17-digit code."""
+    known = [text for text in texts if text not in NO_VALUE]
+    if known and all(_NUMBER.fullmatch(text) and len(text) <= MOST_DIGITS for text in known):
+        return np.array([np.nan if text in NO_VALUE else float(text) for text in texts], np.float64)
     return _strings(texts)
 
 
@@ -200,7 +224,7 @@ def _write_table(group: zarr.Group, name: str, values: np.ndarray, classes: Sequ
     array[...] = values
 
 
-_MISSING = {"O": "", "i": -1, "f": np.nan}
+_MISSING = {"O": "", "i": -1, "u": 0, "f": np.nan}
 
 
 def _table_attributes(name: str, classes: Sequence[str]) -> dict[str, Any]:

@@ -104,7 +104,7 @@ WRONG = {
     "ctprep convert raw new.zarr --shape 64 64": (2, "requires 3 arguments"),
     "ctprep convert raw new.zarr --window 400 -1000": (1, "is not a lower and a higher bound"),
     "ctprep convert raw new.zarr --spacing thick": (2, "is neither one size in mm"),
-    "ctprep convert raw new.zarr --spacing -2": (1, "is not three positive sizes"),
+    "ctprep convert raw new.zarr --spacing -2": (1, "is not three sizes from"),
     "ctprep convert raw new.zarr --dtype int8": (2, "is not one of"),
     "ctprep convert raw new.zarr --workers 0": (2, "is not in the range"),
     "ctprep convert raw new.zarr --scheduler magic": (1, "is unknown"),

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from ctprep.nifti import write_nifti
 from ctprep.phantom.scan import make_scan
 from ctprep.phantom.settings import CohortSettings
 from ctprep.phantom.shapes import Array
+from ctprep.worker_pool import worker_processes
 
 TRUTH = "truth.csv"
 DECIMALS = 6  # of the numbers in the truth table
@@ -44,7 +44,7 @@ def write_cohort(
     masks: str | Path | None = None,
     progress: Callable[[int], object] | None = None,
 ) -> Cohort:
-    """Write a cohort: `CT-0/study_0001.nii.gz` and so on, and last, as the sign that all are there, `truth.csv`.
+    """Write a cohort: `CT-0/study_0001.nii.gz` and so on, and `truth.csv`. It appears whole or not at all.
 
     Parameters
     ----------
@@ -73,13 +73,28 @@ def write_cohort(
     raw, masks = Path(raw), None if masks is None else Path(masks)
     _check_targets(raw, masks, workers)
     rows = []
-    with _mapper(workers) as run:
-        for row in run(partial(_write_scan, raw, masks, settings), range(settings.scans)):
+    with ExitStack() as targets, _mapper(workers) as run:
+        drawing = targets.enter_context(_whole_folder(raw))
+        drawing_masks = None if masks is None else targets.enter_context(_whole_folder(masks))
+        for row in run(partial(_write_scan, drawing, drawing_masks, settings), range(settings.scans)):
             rows.append(row)
             if progress is not None:
                 progress(1)
-    _write_truth(raw / TRUTH, rows)
+        _write_truth(drawing / TRUTH, rows)
     return Cohort(raw=raw, truth=raw / TRUTH, rows=tuple(rows))
+
+
+@contextmanager
+def _whole_folder(target: Path) -> Iterator[Path]:
+    """Give a hidden folder beside the target that takes its place at the end; an interruption leaves neither."""
+    drawing = target.absolute().with_name(f".{target.absolute().name}.drawing")
+    shutil.rmtree(drawing, ignore_errors=True)  # of a run that was killed
+    drawing.mkdir(parents=True)
+    try:
+        yield drawing
+        drawing.rename(target)
+    finally:
+        shutil.rmtree(drawing, ignore_errors=True)
 
 
 def _check_targets(raw: Path, masks: Path | None, workers: int) -> None:
@@ -108,7 +123,7 @@ def _mapper(workers: int) -> Iterator[Callable]:
     if workers == 1:
         yield map
         return
-    pool = ProcessPoolExecutor(workers, mp_context=get_context("spawn"))
+    pool = worker_processes(workers)
     try:
         yield pool.map
     except BrokenProcessPool as error:
@@ -135,12 +150,10 @@ def _write_volume(path: Path, volume: Array, affine: Array, *, slope: float = 1.
 
 
 def _write_truth(path: Path, rows: list[Row]) -> None:
-    unfinished = path.with_name(f".unfinished_{path.name}")
-    with unfinished.open("w", newline="", encoding="utf-8") as file:
+    with path.open("w", newline="", encoding="utf-8") as file:
         table = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         table.writeheader()
         table.writerows({name: _plain(value) for name, value in row.items()} for row in rows)
-    unfinished.replace(path)
 
 
 def _plain(value: str | int | float) -> str | int:

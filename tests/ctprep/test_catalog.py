@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -106,6 +107,7 @@ def test_a_scan_of_the_table_without_a_file_is_rejected_by_name(tmp_path):
         (["scan,label", "1,a", "1.nii,b"], "names 1 twice"),
         (["scan,label", "1"], "row 2 has 1 cells"),
         (["scan,label,age (y),age_y", "1,a,3,4"], "names a column twice"),
+        (["scan,label,Age,AGE", "1,a,3,4"], "names a column twice"),
         ([""], "is empty"),
         (['scan,label\n"1,a'], "is not a table"),
     ],
@@ -150,6 +152,89 @@ def test_links_out_of_the_folder_and_unprintable_names_are_left_out(tmp_path):
     assert sorted(bad.scan for bad in catalog.rejected) == ["a/2", r"a/new\nline"]
 
 
+def test_a_folder_that_cannot_be_listed_stops_everything(tmp_path, monkeypatch):
+    """Its scans would be missing without a word, and an older store would lose them."""
+    touch(tmp_path, "a/1.nii", "b/2.nii")
+    scandir = os.scandir
+
+    def denied(path):
+        if str(path).endswith("b"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr("os.scandir", denied)
+    with pytest.raises(CatalogError, match=r"b: cannot be listed \(Permission denied\)"):
+        find_scans(tmp_path)
+
+
+def test_links_to_folders_and_to_themselves_are_left_out_by_name(tmp_path):
+    touch(tmp_path, "raw/a/1.nii", "elsewhere/2.nii")
+    (tmp_path / "raw/b").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "raw/c").symlink_to("a")
+    (tmp_path / "raw/a/loop.nii").symlink_to("loop.nii")
+    (tmp_path / "raw/a/dangling.nii").symlink_to("nothing.nii")
+    catalog = find_scans(tmp_path / "raw")
+    assert list(found(catalog)) == ["a/1"]
+    assert [bad.scan for bad in catalog.rejected] == ["a/dangling", "a/loop", "b", "c"]
+    (tmp_path / "raw/a/1.nii").unlink()
+    with pytest.raises(CatalogError, match=r"none of its 4 scans can be used: .* is a link"):
+        find_scans(tmp_path / "raw")
+
+
+def test_suffixes_may_be_written_in_capitals(tmp_path):
+    touch(tmp_path, "a/1.NII.GZ", "a/2.Nii", "a/3.HDR")
+    assert list(found(find_scans(tmp_path))) == ["a/1", "a/2", "a/3"]
+
+
+@pytest.mark.parametrize("empty", ["", "n/a", "NaN"])
+def test_a_patient_without_a_value_is_nobody_else(tmp_path, empty):
+    touch(tmp_path, "1.nii", "2.nii")
+    table = write_table(tmp_path / "t.csv", "scan,patient", f"1,{empty}", f"2,{empty}")
+    assert [scan.patient for scan in find_scans(tmp_path, labels=table).scans] == ["1", "2"]
+
+
+@pytest.mark.parametrize("empty", ["", "n/a"])
+def test_a_bids_subject_without_a_patient_is_the_patient(tmp_path, empty):
+    touch(tmp_path, "sub-1/a.nii", "sub-1/b.nii")
+    table = write_table(tmp_path / "t.tsv", "participant_id\tlabel\tpatient", f"sub-1\tx\t{empty}")
+    assert {scan.patient for scan in find_scans(tmp_path, labels=table).scans} == {"sub-1"}
+
+
+def test_what_spreadsheets_leave_at_the_edges_is_ignored(tmp_path):
+    touch(tmp_path, "1.nii", "2.nii")
+    rows = ["Scan;LABEL;Age;;", "1;a;5;;", "2;NA;6;;", ";;;;", ";;;;"]
+    catalog = find_scans(tmp_path, labels=write_table(tmp_path / "t.csv", *rows))
+    assert found(catalog) == {"1": "a", "2": None}
+    assert catalog.scans[0].meta == (("Age", "5"),)
+    assert not catalog.rejected
+
+
+def test_a_table_that_names_no_scan_of_the_folder_is_refused(tmp_path):
+    touch(tmp_path, "a/1.nii", "a/2.nii")
+    table = write_table(tmp_path / "t.csv", "scan,label", "1,x", "2,y")
+    with pytest.raises(CatalogError, match="it names them like '1', they are named like 'a/1'"):
+        find_scans(tmp_path, labels=table)
+
+
+def test_a_row_is_not_rejected_twice_nor_for_a_class_that_nobody_wants(tmp_path):
+    touch(tmp_path, "1.nii", "2.nii", "3.nii", "3.nii.gz")
+    table = write_table(tmp_path / "t.csv", "scan,label", "1,a", "2,b", "3,a", "4,a", "5,c")
+    catalog = find_scans(tmp_path, labels=table, classes={"a": ["a"], "b": ["b"]})
+    assert [(bad.scan, bad.code) for bad in catalog.rejected] == [("3", "duplicate"), ("4", "unreadable")]
+
+
+def test_a_label_column_needs_a_table(tmp_path):
+    touch(tmp_path, "a/1.nii")
+    with pytest.raises(CatalogError, match="needs a table"):
+        find_scans(tmp_path, label_column="group")
+
+
+def test_a_folder_of_something_else_says_what_there_is(tmp_path):
+    touch(tmp_path, "a/1.dcm", "a/2.dcm", "a/notes.txt")
+    with pytest.raises(CatalogError, match=r"holds no scans .* there is: 2 \.dcm, 1 \.txt"):
+        find_scans(tmp_path)
+
+
 def test_no_folder_and_no_scans_are_errors(tmp_path):
     with pytest.raises(CatalogError, match="is not a folder"):
         find_scans(tmp_path / "missing")
@@ -157,8 +242,8 @@ def test_no_folder_and_no_scans_are_errors(tmp_path):
         find_scans(tmp_path)
     touch(tmp_path, "a/1.nii")
     table = write_table(tmp_path / "t.csv", "scan,label", "a/1,x")
-    with pytest.raises(CatalogError, match="a is empty"):
-        find_scans(tmp_path, labels=table, classes={"a": ["y"]})
+    with pytest.raises(CatalogError, match="y is empty"):
+        find_scans(tmp_path, labels=table, classes={"y": ["y"]})
 
 
 names = st.text("abcXYZ019_-. é", min_size=1, max_size=8).filter(lambda name: name.strip(". ") == name)

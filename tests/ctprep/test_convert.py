@@ -293,6 +293,63 @@ def test_rejected_scans_are_named_and_the_rest_is_converted(raw, tmp_path):
     assert not any(str(tmp_path) in bad.reason for bad in done.rejected)
 
 
+def test_strict_commits_no_duplicate(raw, tmp_path):
+    copy_one(raw)
+    with pytest.raises(NothingConverted, match="has the same bytes"):
+        convert(raw, tmp_path / "out.zarr", strict=True)
+    assert not (tmp_path / "out.zarr").exists()
+
+
+def test_volumes_that_changed_places_are_converted_again(raw, tmp_path):
+    out = tmp_path / "out.zarr"
+    digest = convert(raw, out).store.digest()
+    first, second = out / chunk_path(0), out / chunk_path(1)
+    whole = first.read_bytes()
+    first.unlink()
+    second.rename(first)
+    second.write_bytes(whole)
+    assert convert(raw, out).store.digest() == digest
+
+
+def test_a_record_of_another_version_is_not_resumed(raw, tmp_path):
+    out = tmp_path / "out.zarr"
+    subprocess.run([sys.executable, "-c", KILLED_CONVERSION, raw, out, "3"], check=False)
+    for record in Staging(out).work(SMALL.digest).glob("*.json"):
+        record.write_text('{"affine": []}')
+    assert convert(raw, out).reused == 0
+
+
+def test_removed_counts_what_the_store_lost(raw, tmp_path):
+    convert(raw, tmp_path / "out.zarr")
+    (raw / "CT-0" / "study_0000.nii.gz").write_bytes(b"damaged")
+    (raw / "CT-0" / "study_0001.nii.gz").unlink()
+    assert convert(raw, tmp_path / "out.zarr").removed == ("CT-0/study_0000", "CT-0/study_0001")
+
+
+ORPHANS = """
+import os, sys, time
+from ctprep.worker_pool import worker_processes
+if __name__ == "__main__":
+    pool = worker_processes(2)
+    print(*{future.result() for future in [pool.submit(os.getpid) for _ in range(20)]}, flush=True)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_worker_processes_do_not_outlive_their_parent(tmp_path):
+    (tmp_path / "parent.py").write_text(ORPHANS)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    parent = subprocess.run(
+        [sys.executable, tmp_path / "parent.py"], env=environment, stdout=subprocess.PIPE, text=True, check=False
+    )
+    workers = [Path("/proc") / pid for pid in parent.stdout.split()]
+    assert workers
+    deadline = time.monotonic() + 20
+    while any(worker.exists() for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(worker.exists() for worker in workers)
+
+
 @pytest.mark.parametrize("scheduler", ["synchronous", "threads", "processes"])
 def test_strict_stops_at_the_first_bad_scan_and_commits_nothing(raw, tmp_path, scheduler):
     whole = (raw / "CT-0" / "study_0000.nii.gz").read_bytes()

@@ -257,6 +257,17 @@ def test_gzip_s_own_tool_accepts_what_is_written(tmp_path):
     subprocess.run(["gzip", "--test", tmp_path / "a.nii.gz"], check=True)
 
 
+def test_a_name_that_denies_its_header_is_refused(make_scan, tmp_path):
+    """What belongs to a scan is told by its name, so the header must agree."""
+    pair = make_scan("pair.hdr", kind=nibabel.Nifti1Pair)
+    shutil.copy(pair, tmp_path / "single.nii")
+    shutil.copy(pair.with_suffix(".img"), tmp_path / "single.img")
+    shutil.copy(make_scan("whole.nii"), tmp_path / "whole.hdr")
+    for name in ("single.nii", "whole.hdr"):
+        with pytest.raises(Unreadable, match="which its name denies"):
+            read(tmp_path / name)
+
+
 ODD = {
     "complex/complex32.nii": "dtype",
     "complex/complex64.nii": "dtype",

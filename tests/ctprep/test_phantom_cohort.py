@@ -76,14 +76,15 @@ def test_progress_counts_the_scans(tmp_path):
     assert steps == [1, 1, 1]
 
 
-def test_an_interrupted_cohort_has_no_truth_table_and_no_half_written_file(tmp_path):
+def test_an_interrupted_cohort_leaves_nothing_and_can_be_drawn_again(tmp_path):
     def stop(_):
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        write_cohort(tmp_path, settings=TINY, progress=stop)
-    (only,) = files_of(tmp_path)
-    assert nibabel.load(tmp_path / only).get_fdata().ndim == 3
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            write_cohort(tmp_path / "raw", settings=TINY, masks=tmp_path / "masks", progress=stop)
+        assert not list(tmp_path.iterdir())
+    assert write_cohort(tmp_path / "raw", settings=TINY).truth.exists()
 
 
 def test_a_folder_with_files_is_refused_and_left_alone(tmp_path):

@@ -141,6 +141,21 @@ def test_what_cannot_be_trusted_is_rejected(make_scan):
     assert prepare(lost_intercept, Recipe(require_hu=False)).volume.max() == 1
 
 
+def test_voxels_beyond_single_precision_are_not_hu(make_scan):
+    hu = chest_hu().astype(np.float64)
+    hu[0, 0, 0] = 1e300
+    with pytest.raises(NotHounsfield, match="values reach"):
+        prepare(make_scan(array=hu), Recipe())
+
+
+def test_a_scan_whose_sampled_voxels_are_all_nan_is_rejected(make_scan):
+    hu = chest_hu((100, 100, 100)).astype(np.float32)
+    hu[::2, ::2, ::2] = np.nan
+    hu[::5] = chest_hu((20, 100, 100))
+    with pytest.raises(NonFinite):
+        prepare(make_scan(array=hu), Recipe())
+
+
 def test_the_record_says_what_the_file_was(make_scan):
     record = prepare(make_scan(), Recipe()).record
     assert record.source_shape == (24, 20, 12)
