@@ -1,26 +1,24 @@
 """From a folder of scans to a store: plan, run the plan, commit it."""
 
-import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from ctprep.catalog import Catalog, find_scans
-from ctprep.errors import BadScan, NothingConverted, RecipeMismatch, StoreError, TargetError
-from ctprep.files import write_whole
+from ctprep.errors import NothingConverted, RecipeMismatch, StoreError, TargetError
 from ctprep.observe import Stock, observe_all
-from ctprep.plan import Action, Plan, PlanRow, duplicates, make_plan
-from ctprep.prepare import prepare
+from ctprep.plan import Action, Plan, duplicates, make_plan
 from ctprep.recipe import Recipe, differences
 from ctprep.scan import Rejection, Scan, ScanRecord
+from ctprep.scan_task import Outcome, ScanTask, convert_scan
 from ctprep.schedule import check_scheduler, run_all
 from ctprep.sources import Remembered, Stamp, load_remembered, save_remembered
 from ctprep.staging import Staging, link_or_copy, said_of_target
 from ctprep.store import Store, is_ctprep_store, open_store
-from ctprep.store_format import StoreContents, chunk_path, encode_chunk, stated_checksum, write_tables
+from ctprep.store_format import StoreContents, chunk_path, stated_checksum, write_tables
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], object]]]
 """Given a number of scans, a context whose value is called with 1 after each of them."""
@@ -57,18 +55,23 @@ class Conversion:
 
 
 @dataclass(frozen=True)
-class _Task:
-    """All that a worker needs to convert one scan; small, so that a cluster carries it cheaply."""
+class _Job:
+    """All that stays the same during a conversion."""
 
-    scan: str
-    path: Path
+    catalog: Catalog
     recipe: Recipe
-    chunk: Path
-    record: Path
+    staging: Staging
+    plan: Plan
+    stamps: Mapping[str, Stamp]
+    strict: bool
+
+    def places(self, scan: str) -> tuple[Path, Path]:
+        """Return where the chunk and the record of a scan are left."""
+        return Stock.places(self.staging.work(self.recipe.digest), scan, self.stamps[scan])
 
 
-Outcome = tuple[str, ScanRecord | Rejection]
-"""A scan's id, and what became of it."""
+Results = Mapping[str, ScanRecord | Rejection]
+"""What became of each scan that was converted, by id."""
 
 
 def convert(
@@ -127,12 +130,9 @@ def convert(
     staging = Staging(target)
     with staging.locked():
         existing = None if rebuild else _existing(target, recipe)
-        plan, stamps = _plan(catalog, recipe, staging, existing)
-        if strict:
-            _stop_at(catalog.rejected + tuple(row.rejection for row in plan.rows if row.rejection))
-        run = partial(run_all, scheduler=scheduler, workers=workers)
-        outcomes = _run_plan(plan, recipe, staging, stamps, run, strict=strict, progress=progress)
-        return _commit(catalog, plan, recipe, staging, stamps, outcomes, strict=strict)
+        job = _Job(catalog, recipe, staging, *_plan(catalog, recipe, staging, existing), strict)
+        results = _run(job, partial(run_all, scheduler=scheduler, workers=workers), progress or _silent)
+        return _commit(job, results)
 
 
 def plan_conversion(
@@ -186,77 +186,49 @@ def _plan(
     return make_plan(catalog.scans, observations, existing=existing.scans if existing else ()), stamps
 
 
-def _run_plan(
-    plan: Plan,
-    recipe: Recipe,
-    staging: Staging,
-    stamps: Mapping[str, Stamp],
-    run: Callable[..., None],
-    *,
-    strict: bool,
-    progress: Progress | None,
-) -> dict[str, ScanRecord | Rejection]:
+def _run(job: _Job, run: Callable[..., None], progress: Progress) -> Results:
     """Convert what the plan says, leaving each finished volume in the working folder."""
-    work = staging.work(recipe.digest)
-    rows = [row for row in plan.rows if row.action is Action.CONVERT]
-    outcomes: dict[str, ScanRecord | Rejection] = {}
-    with said_of_target(staging.target), (progress or _silent)(len(rows)) as advance:
-        work.mkdir(parents=True, exist_ok=True)
+    _stop_if_strict(job, [*job.catalog.rejected, *_by_header(job.plan)])
+    rows = [row for row in job.plan.rows if row.action is Action.CONVERT]
+    results: dict[str, ScanRecord | Rejection] = {}
+    with said_of_target(job.staging.target), progress(len(rows)) as advance:
+        job.staging.work(job.recipe.digest).mkdir(parents=True, exist_ok=True)
 
         def keep(outcome: Outcome) -> None:
             scan, result = outcome
-            if strict and isinstance(result, Rejection):
-                _stop_at((result,))
-            outcomes[scan] = result
+            if isinstance(result, Rejection):
+                _stop_if_strict(job, [result])
+            results[scan] = result
             advance(1)
 
-        run(_convert_scan, _tasks(rows, recipe, work, stamps), keep)
-    return outcomes
+        run(convert_scan, (_task(job, row.scan) for row in rows), keep)
+    return results
 
 
 def _silent(_total: int) -> AbstractContextManager[Callable[[int], object]]:
     return nullcontext(lambda _count: None)
 
 
-def _tasks(rows: list[PlanRow], recipe: Recipe, work: Path, stamps: Mapping[str, Stamp]) -> Iterator[_Task]:
-    for row in rows:
-        chunk, record = Stock.places(work, row.scan.id, stamps[row.scan.id])
-        yield _Task(row.scan.id, row.scan.path.absolute(), recipe, chunk, record)
+def _task(job: _Job, scan: Scan) -> ScanTask:
+    return ScanTask(scan.id, scan.path.absolute(), job.recipe, *job.places(scan.id))
 
 
-def _convert_scan(task: _Task) -> Outcome:
-    try:
-        prepared = prepare(task.path, task.recipe)
-    except BadScan as error:
-        return task.scan, Rejection(task.scan, error.code, str(error))
-    except Exception as error:  # noqa: BLE001 - one scan must not stop a thousand others
-        reason = f"{task.path.name}: could not be prepared ({type(error).__name__}: {error}); please report this"
-        return task.scan, Rejection(task.scan, "unreadable", reason)
-    write_whole(task.chunk, encode_chunk(prepared.volume))
-    write_whole(task.record, json.dumps(prepared.record.to_dict()).encode())  # last: it says that the chunk is whole
-    return task.scan, prepared.record
+def _by_header(plan: Plan) -> list[Rejection]:
+    return [row.rejection for row in plan.rows if row.rejection]
 
 
-def _stop_at(rejected: tuple[Rejection, ...]) -> None:
-    if rejected:
+def _stop_if_strict(job: _Job, rejected: Sequence[Rejection]) -> None:
+    if job.strict and rejected:
         first = rejected[0]
         raise NothingConverted(f"{first.scan}: {first.code}: {first.reason} (nothing was committed)")
 
 
-def _commit(
-    catalog: Catalog,
-    plan: Plan,
-    recipe: Recipe,
-    staging: Staging,
-    stamps: Mapping[str, Stamp],
-    outcomes: Mapping[str, ScanRecord | Rejection],
-    *,
-    strict: bool,
-) -> Conversion:
-    records, chunks = _finished(plan, staging.work(recipe.digest), stamps, outcomes)
-    rejected = _all_rejections(catalog, plan, outcomes, records)
-    if strict:
-        _stop_at(rejected)
+def _commit(job: _Job, results: Results) -> Conversion:
+    """Put the store of all that succeeded into the target's place."""
+    catalog, staging = job.catalog, job.staging
+    records, chunks = _finished(job, results)
+    rejected = _all_rejections(job, results, records)
+    _stop_if_strict(job, rejected)
     bad = {rejection.scan for rejection in rejected}
     kept = tuple(scan for scan in catalog.scans if scan.id not in bad)
     if not kept:
@@ -264,38 +236,31 @@ def _commit(
     with said_of_target(staging.target):
         checksums = _gather(staging.next, [chunks[scan.id] for scan in kept])
         kept_records = tuple(records[scan.id] for scan in kept)
-        write_tables(staging.next, StoreContents(recipe, catalog.classes, kept, kept_records, checksums, rejected))
+        write_tables(staging.next, StoreContents(job.recipe, catalog.classes, kept, kept_records, checksums, rejected))
     staging.commit()
     with suppress(OSError):  # what is remembered saves time, and nothing else
-        save_remembered(staging.sources, _to_remember(stamps, records))
-    return Conversion(open_store(staging.target), plan, rejected)
+        save_remembered(staging.sources, _to_remember(job.stamps, records))
+    return Conversion(open_store(staging.target), job.plan, rejected)
 
 
-def _finished(
-    plan: Plan, work: Path, stamps: Mapping[str, Stamp], outcomes: Mapping[str, ScanRecord | Rejection]
-) -> tuple[dict[str, ScanRecord], dict[str, Path]]:
+def _finished(job: _Job, results: Results) -> tuple[dict[str, ScanRecord], dict[str, Path]]:
+    """Return the record and the chunk of every scan that has them."""
     records: dict[str, ScanRecord] = {}
     chunks: dict[str, Path] = {}
-    for row in plan.rows:
-        scan, outcome = row.scan.id, outcomes.get(row.scan.id)
+    for row in job.plan.rows:
+        scan, result = row.scan.id, results.get(row.scan.id)
         if row.finished:
             records[scan], chunks[scan] = row.finished.record, row.finished.chunk
-        elif isinstance(outcome, ScanRecord):
-            records[scan], chunks[scan] = outcome, Stock.places(work, scan, stamps[scan])[0]
+        elif isinstance(result, ScanRecord):
+            records[scan], chunks[scan] = result, job.places(scan)[0]
     return records, chunks
 
 
-def _all_rejections(
-    catalog: Catalog,
-    plan: Plan,
-    outcomes: Mapping[str, ScanRecord | Rejection],
-    records: Mapping[str, ScanRecord],
-) -> tuple[Rejection, ...]:
-    by_header = [row.rejection for row in plan.rows if row.rejection]
-    by_voxels = [outcome for outcome in outcomes.values() if isinstance(outcome, Rejection)]
-    good: list[Scan] = [scan for scan in catalog.scans if scan.id in records]
+def _all_rejections(job: _Job, results: Results, records: Mapping[str, ScanRecord]) -> tuple[Rejection, ...]:
+    by_voxels = [result for result in results.values() if isinstance(result, Rejection)]
+    good = [scan for scan in job.catalog.scans if scan.id in records]
     alike = duplicates(good, {scan.id: records[scan.id].source_sha256 for scan in good})
-    return tuple(sorted([*catalog.rejected, *by_header, *by_voxels, *alike]))
+    return tuple(sorted([*job.catalog.rejected, *_by_header(job.plan), *by_voxels, *alike]))
 
 
 def _gather(folder: Path, chunks: list[Path]) -> tuple[int, ...]:

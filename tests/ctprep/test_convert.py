@@ -82,14 +82,14 @@ import ctprep, ctprep.convert
 from ctprep.recipe import Recipe
 module = sys.modules["ctprep.convert"]
 done = []
-convert_scan = module._convert_scan
+convert_scan = module.convert_scan
 def killing(task):
     result = convert_scan(task)
     done.append(task)
     if len(done) == int(sys.argv[3]):
         os.kill(os.getpid(), signal.SIGKILL)
     return result
-module._convert_scan = killing
+module.convert_scan = killing
 ctprep.convert(sys.argv[1], sys.argv[2], recipe=Recipe(shape=(8, 8, 4)), scheduler="synchronous")
 """
 
@@ -369,7 +369,7 @@ def test_nothing_but_bad_scans_is_an_error(tmp_path):
 
 
 def test_an_unforeseen_failure_of_one_scan_does_not_stop_the_others(raw, tmp_path, monkeypatch):
-    module = sys.modules["ctprep.convert"]
+    module = sys.modules["ctprep.scan_task"]
     prepare = module.prepare
 
     def failing(path, recipe):

@@ -1,0 +1,57 @@
+"""What a worker does: one scan becomes a chunk and a record in the working folder, or a rejection."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from ctprep.errors import BadScan
+from ctprep.files import write_whole
+from ctprep.prepare import prepare
+from ctprep.recipe import Recipe
+from ctprep.scan import Rejection, ScanRecord
+from ctprep.store_format import encode_chunk
+
+Outcome = tuple[str, ScanRecord | Rejection]
+"""A scan's id, and what became of it."""
+
+
+@dataclass(frozen=True)
+class ScanTask:
+    """All that a worker needs to convert one scan; small, so that a cluster carries it cheaply.
+
+    Parameters
+    ----------
+    scan : str
+        The scan's id.
+    path : Path
+        Its file, absolute.
+    recipe : Recipe
+    chunk, record : Path
+        Where the encoded volume and its record are left.
+    """
+
+    scan: str
+    path: Path
+    recipe: Recipe
+    chunk: Path
+    record: Path
+
+
+def convert_scan(task: ScanTask) -> Outcome:
+    """Convert one scan; nothing that is wrong with it is raised.
+
+    Raises
+    ------
+    OSError
+        If the working folder cannot be written.
+    """
+    try:
+        prepared = prepare(task.path, task.recipe)
+    except BadScan as error:
+        return task.scan, Rejection(task.scan, error.code, str(error))
+    except Exception as error:  # noqa: BLE001 - one scan must not stop a thousand others
+        reason = f"{task.path.name}: could not be prepared ({type(error).__name__}: {error}); please report this"
+        return task.scan, Rejection(task.scan, "unreadable", reason)
+    write_whole(task.chunk, encode_chunk(prepared.volume))
+    write_whole(task.record, json.dumps(prepared.record.to_dict()).encode())  # last: it says that the chunk is whole
+    return task.scan, prepared.record
