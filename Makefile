@@ -50,6 +50,7 @@ lint: $(VENV)/ready
 	$(BIN)/mypy ctprep ctmodel cli.py
 
 bench: $(VENV)/ready
+	$(BIN)/python tests/benchmarks/conversion.py
 	$(BIN)/python tests/benchmarks/phantom_readers.py
 
 # A wheel, installed without extras where nothing else is, gives a working ctprep.

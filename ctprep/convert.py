@@ -13,7 +13,7 @@ from ctprep.observe import Stock, observe_all
 from ctprep.plan import Action, Plan, duplicates, make_plan
 from ctprep.recipe import Recipe, differences
 from ctprep.scan import Rejection, Scan, ScanRecord
-from ctprep.scan_task import Outcome, ScanTask, convert_scan
+from ctprep.scan_task import Outcome, ScanTask, convert_scan, lost_scan
 from ctprep.schedule import check_scheduler, run_all
 from ctprep.sources import Remembered, Stamp, load_remembered, save_remembered
 from ctprep.staging import Staging, link_or_copy, said_of_target
@@ -131,7 +131,9 @@ def convert(
     with staging.locked():
         existing = None if rebuild else _existing(target, recipe)
         job = _Job(catalog, recipe, staging, *_plan(catalog, recipe, staging, existing), strict)
-        results = _run(job, partial(run_all, scheduler=scheduler, workers=workers), progress or _silent)
+        results = _run(
+            job, partial(run_all, when_lost=lost_scan, scheduler=scheduler, workers=workers), progress or _silent
+        )
         return _commit(job, results)
 
 

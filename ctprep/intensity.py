@@ -77,16 +77,22 @@ def above_air(hu: np.ndarray, *, lower: float, upper: float) -> np.ndarray:
     [0.0, 700.0, 1400.0, 0.0]
     """
     if hu.dtype.kind == "f":
-        clipped = np.clip(np.where(np.isfinite(hu), hu, lower), lower, upper)
-    else:
-        clipped = np.clip(hu, *_bounds_within(hu.dtype, lower, upper))
-    shifted = clipped.astype(np.float32)
-    shifted -= np.float32(lower)
-    # A fractional bound does not exist among integers: the neighbour outside was let through above.
-    return np.clip(shifted, 0, np.float32(upper - lower), out=shifted)
+        return _shifted(np.where(np.isfinite(hu), hu, lower), lower=lower, upper=upper)
+    low, high = _bounds_within(hu.dtype, lower, upper)
+    if (low, high) != (lower, upper) or high - low > np.iinfo(hu.dtype).max:
+        # Bounds that are fractional, or that the dtype cannot hold.
+        return _shifted(np.clip(hu, low, high).astype(np.float64), lower=lower, upper=upper)
+    clipped = np.clip(hu, low, high)
+    clipped -= low  # among integers, which are half as many bytes as what they become
+    return clipped.astype(np.float32)
+
+
+def _shifted(hu: np.ndarray, *, lower: float, upper: float) -> np.ndarray:
+    return (np.clip(hu, lower, upper) - lower).astype(np.float32)
 
 
 def _bounds_within(dtype: np.dtype, lower: float, upper: float) -> tuple[int, int]:
+    """Return the bounds rounded outwards to integers, and moved to what a dtype can hold."""
     info = np.iinfo(dtype)
     low = min(max(int(np.floor(lower)), info.min), info.max)
     return low, max(min(int(np.ceil(upper)), info.max), info.min)

@@ -27,7 +27,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 LARGEST_INFLATION = 1032
 """Deflate cannot expand further: 258 bytes from two bits, RFC 1951."""
 
-SLAB_BYTES = 2 << 20
+SLAB_BYTES = 512 << 10
 """Bytes of voxels read together: they stay in the second-level cache while they are reduced."""
 
 

@@ -55,3 +55,9 @@ def convert_scan(task: ScanTask) -> Outcome:
     write_whole(task.chunk, encode_chunk(prepared.volume))
     write_whole(task.record, json.dumps(prepared.record.to_dict()).encode())  # last: it says that the chunk is whole
     return task.scan, prepared.record
+
+
+def lost_scan(task: ScanTask) -> Outcome:
+    """Reject a scan that killed every worker that tried it."""
+    reason = f"{task.path.name}: killed every worker that read it, of lack of memory perhaps; look at it by itself"
+    return task.scan, Rejection(task.scan, "unreadable", reason)

@@ -7,8 +7,9 @@ worker.
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ctprep.errors import SchedulerError
 from ctprep.worker_pool import worker_processes
@@ -32,6 +33,7 @@ def run_all(
     tasks: Iterable[Task],
     on_result: Callable[[Result], None],
     *,
+    when_lost: Callable[[Task], Result],
     scheduler: str,
     workers: int | None = None,
 ) -> None:
@@ -45,6 +47,8 @@ def run_all(
         Small and picklable.
     on_result : callable
         Called in the calling thread; what it raises ends the run.
+    when_lost : callable
+        Gives the result of a task that killed every worker of a cluster that tried it.
     scheduler : str
         `threads`, `processes`, `synchronous` (a plain loop) or the address of a Dask cluster.
     workers : int, optional
@@ -53,7 +57,7 @@ def run_all(
     Raises
     ------
     SchedulerError
-        If there is no such scheduler.
+        If there is no such scheduler, or a local process died.
     """
     check_scheduler(scheduler, workers)
     if scheduler == "synchronous":
@@ -62,7 +66,7 @@ def run_all(
     elif scheduler in LOCAL_SCHEDULERS:
         _run_locally(function, tasks, on_result, scheduler, workers or available_cores())
     else:
-        _run_on_cluster(function, tasks, on_result, scheduler)
+        _run_on_cluster(function, tasks, on_result, when_lost, scheduler)
 
 
 def check_scheduler(scheduler: str, workers: int | None) -> None:
@@ -102,6 +106,11 @@ def _run_locally(
             graph = [dask.delayed(function, pure=False)(task) for task in block]
             with Callback(posttask=posttask):
                 dask.compute(*graph, scheduler=scheduler, pool=pool, **_GRANULARITY[scheduler])
+    except BrokenProcessPool:
+        raise SchedulerError(
+            f"workers: one of {workers} processes died, of lack of memory perhaps; ask for fewer and run it again, "
+            "what is finished is kept"
+        ) from None
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
@@ -116,23 +125,38 @@ def _pool(scheduler: str, workers: int) -> Executor:
 
 
 def _run_on_cluster(
-    function: Callable[[Task], Result], tasks: Iterable[Task], on_result: Callable[[Result], None], address: str
+    function: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    on_result: Callable[[Result], None],
+    when_lost: Callable[[Task], Result],
+    address: str,
 ) -> None:
+    client = _connect(address)
+    from distributed import KilledWorker, as_completed
+
+    with client:
+        remaining = iter(tasks)
+        window = TASKS_PER_WORKER * max(1, sum(client.nthreads().values()))
+        task_of = {client.submit(function, task, pure=False): task for task in islice(remaining, window)}
+        running = as_completed(task_of, loop=client.loop)
+        for future in running:
+            task = task_of.pop(future)
+            try:
+                on_result(future.result())
+            except KilledWorker:
+                on_result(when_lost(task))
+            for task in islice(remaining, 1):
+                added = client.submit(function, task, pure=False)
+                task_of[added] = task
+                running.add(added)
+
+
+def _connect(address: str) -> Any:
     try:
-        from distributed import Client, as_completed
+        from distributed import Client
     except ImportError:
         raise SchedulerError("scheduler: a cluster needs distributed; pip install ctprep[cluster]") from None
     try:
-        client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
+        return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
         raise SchedulerError(f"scheduler: no Dask cluster answers at {address} ({error}); start one there") from None
-    with client:
-        threads = max(1, sum(client.nthreads().values()))
-        remaining = iter(tasks)
-        first = [client.submit(function, task, pure=False) for task in islice(remaining, TASKS_PER_WORKER * threads)]
-        running = as_completed(first, loop=client.loop)
-        for future in running:
-            on_result(future.result())
-            future.release()
-            for task in islice(remaining, 1):
-                running.add(client.submit(function, task, pure=False))

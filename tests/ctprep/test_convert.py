@@ -66,6 +66,30 @@ def test_every_scheduler_equals_the_plain_loop(raw, tmp_path, scheduler, workers
     assert [bad.scan for bad in done.rejected] == ["CT-1/bad"]
 
 
+def kill_the_worker(task):
+    """A test double of `convert_scan`: one scan kills whatever touches it."""
+    from ctprep.scan_task import convert_scan
+
+    if "study_0002" in task.scan:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return convert_scan(task)
+
+
+def test_a_scan_that_kills_every_worker_is_rejected_by_name(raw, tmp_path, cluster, monkeypatch):
+    monkeypatch.setattr(sys.modules["ctprep.convert"], "convert_scan", kill_the_worker)
+    done = convert(raw, tmp_path / "out.zarr", scheduler=cluster)
+    assert [(bad.scan, bad.code) for bad in done.rejected] == [("CT-0/study_0002", "unreadable")]
+    assert len(done.store) == 5
+
+
+def test_a_local_process_that_dies_is_said_with_a_way_on(raw, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["ctprep.convert"], "convert_scan", kill_the_worker)
+    with pytest.raises(SchedulerError, match="one of 2 processes died"):
+        convert(raw, tmp_path / "out.zarr", scheduler="processes", workers=2)
+    monkeypatch.undo()
+    assert convert(raw, tmp_path / "out.zarr").store.digest() == digest_from_nothing(raw, tmp_path)
+
+
 def test_the_order_in_which_files_lie_changes_no_byte(raw, tmp_path):
     shuffled = tmp_path / "shuffled"
     files = sorted(raw.rglob("*.nii.gz"))

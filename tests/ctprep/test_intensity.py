@@ -15,7 +15,10 @@ from ctprep.intensity import (
     why_not_hu,
 )
 
-windows = st.tuples(st.integers(-3000, 3000), st.integers(1, 4000)).map(lambda w: (w[0] + 0.25, w[0] + w[1] + 0.5))
+fractions = st.sampled_from([0.0, 0.25, 0.5])
+windows = st.tuples(st.integers(-3000, 3000), st.integers(1, 70_000), fractions).map(
+    lambda drawn: (drawn[0] + drawn[2], drawn[0] + drawn[1] + 2 * drawn[2])
+)
 DTYPES = ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8", ">i2", ">f4"]
 
 
