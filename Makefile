@@ -35,6 +35,7 @@ $(DEMO)/montage.png: $(DEMO)/scans.zarr/zarr.json
 	$(BIN)/ctprep montage $(DEMO)/scans.zarr $@
 
 $(DEMO)/run/scores.json: $(DEMO)/scans.zarr/zarr.json
+	[ ! -e $@ ] || rm -rf $(DEMO)/run  # finished, but of an older store
 	$(BIN)/ctmodel train $(DEMO)/scans.zarr --run $(DEMO)/run --resume $(DEMO_TRAINING)
 
 $(DEMO)/results.txt: $(DEMO)/run/scores.json

@@ -15,8 +15,9 @@ from typing import Any, TypeVar
 
 import click
 
+from ctmodel.errors import SettingsError
 from ctmodel.settings import THRESHOLDS, TrainSettings
-from ctprep.errors import CTPrepError, NothingConverted
+from ctprep.errors import CTPrepError, NothingConverted, PhantomError, RecipeError
 from ctprep.phantom.settings import DIFFICULTIES, CohortSettings
 from ctprep.recipe import STORED_DTYPES, Recipe
 
@@ -176,7 +177,10 @@ def phantom(raw: Path, masks: Path | None, workers: int | None, **settings: Any)
     from ctprep.phantom import write_cohort
     from ctprep.schedule import available_cores
 
-    chosen = CohortSettings(**settings)
+    try:
+        chosen = CohortSettings(**settings)
+    except PhantomError as error:
+        raise click.UsageError(str(error)) from None
     with progress_bar(chosen.scans) as advance:
         write_cohort(raw, settings=chosen, workers=workers or available_cores(), masks=masks, progress=advance)
     click.echo(f"{raw}: {chosen.scans} scans, seed {chosen.seed}, {chosen.difficulty}; what was planted: truth.csv")
@@ -324,13 +328,16 @@ def montage(store: Path, out: Path, scans_per_class: int | None) -> None:
 
 
 def _recipe(choices: dict[str, Any]) -> Recipe:
-    return Recipe(
-        shape=choices["shape"],
-        window=choices["window"],
-        spacing_mm=choices["spacing"],
-        dtype=choices["dtype"],
-        require_hu=not choices["accept_non_hu"],
-    )
+    try:
+        return Recipe(
+            shape=choices["shape"],
+            window=choices["window"],
+            spacing_mm=choices["spacing"],
+            dtype=choices["dtype"],
+            require_hu=not choices["accept_non_hu"],
+        )
+    except RecipeError as error:
+        raise click.UsageError(str(error)) from None
 
 
 def _catalog(raw: Path, choices: dict[str, Any]) -> Any:
@@ -418,7 +425,10 @@ def train(store: Path, run: Path, resume: bool, as_json: bool, **settings: Any) 
     """
     from ctmodel.train import train as train_network
 
-    chosen = TrainSettings(**settings)
+    try:
+        chosen = TrainSettings(**settings)
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
     with training_bar(chosen.epochs) as report:
         result = train_network(store, run, chosen, resume=resume, progress=report)
     click.echo(f"{run}: {result.status}, epoch {result.best_epoch} of {result.epochs} was best", err=True)
@@ -445,37 +455,48 @@ def evaluate(run: Path, store: Path | None, as_json: bool) -> None:
 @as_json
 def predict(run: Path, scans: tuple[Path, ...], as_json: bool) -> None:
     """Predict the class of raw SCANS (NIfTI), prepared as those RUN was trained on."""
-    from ctmodel.predict import predict as predict_scans
+    from ctmodel.predict import predict_each
 
-    predictions = predict_scans(run, scans)
-    for one in predictions:
-        if as_json:
-            fields = {"scan": str(one.path), "predicted": one.predicted, "probabilities": one.probabilities}
-            click.echo(json.dumps(fields | {"code": one.code, "reason": one.reason}))
-        elif one.code is None:
-            chances = ", ".join(f"{name} {chance:.4f}" for name, chance in one.probabilities.items())
-            click.echo(printable(f"{one.path}: {one.predicted} ({chances})"))
-        else:
-            click.echo(printable(f"{one.path}: rejected ({one.code}): {one.reason}"), err=True)
-    if any(one.code for one in predictions):
+    bad = 0
+    with progress_bar(len(scans)) as advance:
+        for one in predict_each(run, scans):
+            _print_prediction(one, as_json)
+            bad += one.code is not None
+            advance(1)
+    if bad:
         sys.exit(EXIT_REJECTED)
+
+
+def _print_prediction(one: Any, as_json: bool) -> None:
+    if as_json:
+        fields = {"scan": str(one.path), "predicted": one.predicted, "probabilities": one.probabilities}
+        click.echo(json.dumps(fields | {"code": one.code, "reason": one.reason}, allow_nan=False))
+    elif one.code is None:
+        chances = ", ".join(f"{name} {chance:.4f}" for name, chance in one.probabilities.items())
+        click.echo(printable(f"{one.path}: {one.predicted} ({chances})"))
+    else:
+        click.echo(printable(f"{one.path}: rejected ({one.code}): {one.reason}"), err=True)
 
 
 def _print_scores(scores: Any, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(scores.to_dict()))
+        click.echo(json.dumps(scores.to_dict(), allow_nan=False))
         return
+    names = {name: printable(name.replace("_", " ")) for name in scores.scores}
+    width = max(map(len, names.values())) + 2
     click.echo(f"{scores.part}: {scores.n} scans of {scores.patients} patients, with 95 % intervals")
     for name, entry in scores.scores.items():
-        click.echo(
-            f"  {name.replace('_', ' '):<18}{entry.value:.3f}  {entry.low:.3f} to {entry.high:.3f}  n = {entry.n}"
-        )
-    width = max(map(len, scores.classes)) + 2
-    click.echo(f"  {'called':>{width + 8}}" + "".join(f"{name:>{width}}" for name in scores.classes))
-    for name, row in zip(scores.classes, scores.confusion, strict=True):
-        click.echo(f"  {name:>{width}} {'are':<7}" + "".join(f"{count:>{width}}" for count in row))
+        click.echo(f"  {names[name]:<{width}}{entry.value:.3f}  {entry.low:.3f} to {entry.high:.3f}  n = {entry.n}")
+    _print_confusion(list(map(printable, scores.classes)), scores.confusion)
     for note in scores.notes:
-        click.echo(f"  note: {note}")
+        click.echo(f"  note: {printable(note)}")
+
+
+def _print_confusion(classes: list[str], confusion: Any) -> None:
+    width = max(map(len, classes)) + 2
+    click.echo(f"  {'called':>{width + 8}}" + "".join(f"{name:>{width}}" for name in classes))
+    for name, row in zip(classes, confusion, strict=True):
+        click.echo(f"  {name:>{width}} {'are':<7}" + "".join(f"{count:>{width}}" for count in row))
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Store and order become batches of volumes, read ahead with TensorStore while others are worked on.
 
-No volume leaves here that the store does not hold: a missing chunk reads as its fill value, and is an error.
+No volume leaves here that the store does not hold for its row: a missing chunk reads as its fill value and one that
+changed places decodes, and both are errors.
 """
 
 import os
@@ -63,7 +64,7 @@ class VolumeReader:
     """Reads the volumes of one store; made by `open_volumes`."""
 
     def __init__(self, store: Store, identity: tuple[int, ...] | None) -> None:
-        self._path, self._scans = store.path, store.scans
+        self._store, self._path, self._scans = store, store.path, store.scans
         self._identity = identity
         self._array = _opened(store.path)
 
@@ -106,6 +107,15 @@ class VolumeReader:
         while under_way:
             yield self._finished(*under_way.popleft())
 
+    def check(self, rows: np.ndarray) -> None:
+        """Raise `BadVolume` for the first row whose volume is missing or another's; damage is found on reading.
+
+        Four bytes a scan are read, so that a training need not find out in its last epoch.
+        """
+        for row in rows.tolist():
+            if not self._store.holds_chunk_of(row):
+                raise self._bad(row, "is missing, or is not the one that was written")
+
     def _finished(self, rows: np.ndarray, reads: list) -> Batch:
         try:
             volumes = np.stack([self._whole(int(row), read) for row, read in zip(rows, reads, strict=True)])
@@ -117,16 +127,18 @@ class VolumeReader:
         try:
             volume = read.result()
         except (ValueError, OSError) as error:
-            raise BadVolume(
-                f"{self._path}: scan {self._scans[row]!r} (row {row}) cannot be read ({_first_line(error)}); "
-                "check the store with ctprep verify, and convert it anew"
-            ) from error
+            raise self._bad(row, f"is damaged ({_first_line(error)})") from error
         if is_missing(volume):
-            raise BadVolume(
-                f"{self._path}: the volume of scan {self._scans[row]!r} (row {row}) is missing; "
-                "check the store with ctprep verify, and convert it anew"
-            )
+            raise self._bad(row, "is missing")
+        if not self._store.holds_chunk_of(row):
+            raise self._bad(row, "is not the one that was written")
         return volume
+
+    def _bad(self, row: int, what: str) -> BadVolume:
+        return BadVolume(
+            f"{self._path}: the volume of scan {self._scans[row]!r} (row {row}) {what}; run ctprep convert again, "
+            "which rebuilds it"
+        )
 
     def _check_unchanged(self) -> None:
         if _identity(self._path) != self._identity:
@@ -151,7 +163,7 @@ def _opened(path: Path) -> Any:
         return tensorstore.open(spec, open=True, read=True).result()
     except (ValueError, OSError) as error:
         raise BadVolume(
-            f"{path}: its volumes cannot be opened ({_first_line(error)}); check the store with ctprep verify"
+            f"{path}: its volumes cannot be opened ({_first_line(error)}); run ctprep convert with --rebuild"
         ) from error
 
 

@@ -1,7 +1,7 @@
 """Raw scans and a run become probabilities; a scan that cannot be trusted becomes a reason."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,13 +57,19 @@ def predict(run: str | os.PathLike[str], paths: Iterable[str | os.PathLike[str]]
     RunMissing, RunDamaged
         If the run is not finished, or a file of it cannot be read.
     """
+    return list(predict_each(run, paths))
+
+
+def predict_each(run: str | os.PathLike[str], paths: Iterable[str | os.PathLike[str]]) -> Iterator[Prediction]:
+    """Yield what `predict` returns, each prediction as soon as it is known."""
     folder = Run(run)
     folder.check_is_finished()
     record = folder.store()
     recipe = Recipe.from_dict(record.recipe)
     threshold = folder.scores().threshold.value
     predictor = load_predictor(folder)
-    return [_predict_one(predictor, Path(path), recipe, record.classes, threshold=threshold) for path in paths]
+    for path in paths:
+        yield _predict_one(predictor, Path(path), recipe, record.classes, threshold=threshold)
 
 
 def _predict_one(

@@ -88,6 +88,8 @@ class TrainSettings:
             raise SettingsError(
                 f"validation and test: {self.validation} + {self.test}, expected less than 1; leave scans to train on"
             )
+        if self.fold != 1 and not self.folds:
+            raise SettingsError(f"fold: {self.fold}, expected the number of folds as well; add folds, as in --folds 5")
         if self.folds and self.fold > self.folds:
             raise SettingsError(f"fold: {self.fold}, expected 1 to {self.folds}, the number of folds")
 

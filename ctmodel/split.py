@@ -129,6 +129,44 @@ def split_by_folds(
     return _split(labels, patients, cut, classes=classes, fewest=max(folds, len(PARTS)), seed=seed)
 
 
+def merge_patients(patients: Sequence[str], volumes: Sequence[int]) -> tuple[str, ...]:
+    """Give scans of equal volumes one patient, and so all scans of their patients.
+
+    The same scan compressed and plain, or under two names, would else train a network that is tested on it.
+
+    Parameters
+    ----------
+    patients : sequence of n str
+        Whose scan it is said to be.
+    volumes : sequence of n int
+        A checksum of each scan's volume; where two differ in truth but not in their checksum, two patients are
+        kept together without need.
+
+    Returns
+    -------
+    tuple of n str
+        One of the names of each group.
+
+    Examples
+    --------
+    >>> merge_patients(("ann", "bob", "bob", "cy"), (1, 2, 1, 3))
+    ('ann', 'ann', 'ann', 'cy')
+    """
+    other_name: dict[str, str] = {}
+
+    def first_name(patient: str) -> str:
+        while patient in other_name:
+            patient = other_name[patient]
+        return patient
+
+    owner: dict[int, str] = {}
+    for patient, volume in zip(patients, volumes, strict=True):
+        one, other = sorted((first_name(patient), first_name(owner.setdefault(volume, patient))))
+        if one != other:
+            other_name[other] = one
+    return tuple(map(first_name, patients))
+
+
 def _at_least_one(wanted: float, *, most: int) -> int:
     """Round to one or more; to none where only patients with scans of several classes leave so few."""
     return max(0, min(max(1, round(wanted)), most))

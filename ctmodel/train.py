@@ -14,7 +14,7 @@ from ctmodel.augment import Augmentation
 from ctmodel.backend import keras, make_reproducible
 from ctmodel.batches import VolumeReader, open_volumes
 from ctmodel.checkpoint import load_state, save_state, save_weights
-from ctmodel.errors import TrainingDiverged
+from ctmodel.errors import RunError, TrainingDiverged
 from ctmodel.fit import Trainer, class_weights, learning_rate
 from ctmodel.history import Epoch, EpochReport, best_epoch, is_over
 from ctmodel.inference import Predictor, load_predictor, predict_rows
@@ -25,7 +25,7 @@ from ctmodel.run_folder import Run, check_same_run
 from ctmodel.run_records import NetworkRecord, describe_store, split_rows
 from ctmodel.scores import Scores, choose_threshold, score
 from ctmodel.settings import TrainSettings
-from ctmodel.split import UNLABELLED, Split, split_by_folds, split_by_shares
+from ctmodel.split import UNLABELLED, Split, merge_patients, split_by_folds, split_by_shares
 from ctprep.store import Store
 
 TRAINED, RESUMED, ALREADY_FINISHED = "trained", "resumed", "already finished"
@@ -114,6 +114,9 @@ def train(
         If there is no readable store.
     """
     opened, reader = open_volumes(store)
+    if Path(run).resolve().is_relative_to(opened.path.resolve()):
+        raise RunError(f"{run}: lies in the store {opened.path}, which must stay as it is; choose another folder")
+    reader.check(np.flatnonzero(opened.labels >= 0))
     task = _Task(settings, opened, reader, divide(opened, settings), Run(run), progress)
     make_reproducible(settings.seed)
     model = build(settings.network, opened.recipe.shape, len(opened.classes))
@@ -133,7 +136,7 @@ def divide(store: Store, settings: TrainSettings) -> Split:
     )
     return cut(
         store.labels,
-        store.patients,
+        merge_patients(store.patients, store.checksums.tolist()),
         classes=store.classes,
         validation=settings.validation,
         seed=settings.seed,

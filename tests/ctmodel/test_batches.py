@@ -55,7 +55,7 @@ def test_a_damaged_chunk_is_an_error_that_names_the_scan(own_store):
     damaged = bytearray(chunk.read_bytes())
     damaged[len(damaged) // 2] ^= 1
     chunk.write_bytes(damaged)
-    with pytest.raises(BadVolume, match=rf"scan '{store.scans[2]}' \(row 2\) cannot be read"):
+    with pytest.raises(BadVolume, match=rf"scan '{store.scans[2]}' \(row 2\) is damaged"):
         list(reader.read([np.array([2])]))
 
 
@@ -87,3 +87,18 @@ def test_an_edit_in_place_is_noticed(own_store):
 def test_a_store_without_volumes_cannot_be_opened(own_store, tmp_path):
     with pytest.raises(StoreNotFound):
         open_volumes(tmp_path / "nothing.zarr")
+
+
+def test_volumes_that_changed_places_are_never_read(store_path, tmp_path):
+    copy = tmp_path / "swapped.zarr"
+    shutil.copytree(store_path, copy)
+    first, second = (copy / "volume" / f"c.{row}.0.0.0" for row in (0, 1))
+    whole = first.read_bytes()
+    first.write_bytes(second.read_bytes())
+    second.write_bytes(whole)
+    store, reader = open_volumes(copy)
+    with pytest.raises(BadVolume, match="is not the one that was written"):
+        list(reader.read([np.array([2, 1])]))
+    with pytest.raises(BadVolume, match="row 0"):
+        reader.check(np.arange(len(store)))
+    reader.check(np.arange(2, len(store)))

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctmodel.errors import SplitError
-from ctmodel.split import PARTS, UNLABELLED, Split, split_by_folds, split_by_shares
+from ctmodel.split import PARTS, UNLABELLED, Split, merge_patients, split_by_folds, split_by_shares
 
 NAMES = ("a", "b", "c", "d")
 
@@ -150,3 +150,14 @@ def test_a_class_that_mixed_patients_leave_out_of_a_part_is_named():
         else:
             assert_is_a_split(split, labels, patients, ("a", "b"))
     assert 0 < refused < 20
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 6)), max_size=12))
+def test_equal_volumes_and_equal_patients_end_up_with_one_patient(pairs):
+    patients, volumes = [patient for patient, _ in pairs], [volume for _, volume in pairs]
+    merged = merge_patients(patients, volumes)
+    linked = {(i, j) for i, a in enumerate(pairs) for j, b in enumerate(pairs) if a[0] == b[0] or a[1] == b[1]}
+    for _ in pairs:  # the transitive closure, slowly
+        linked |= {(i, k) for i, j in linked for m, k in linked if j == m}
+    assert {(i, j) for i, a in enumerate(merged) for j, b in enumerate(merged) if a == b} == linked
+    assert set(merged) <= set(patients)

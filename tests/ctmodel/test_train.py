@@ -1,16 +1,18 @@
 """From store to run to scores: reproducible, resumable, and never over somebody's folder."""
 
 import dataclasses
+import gzip
 import json
 import shutil
 
 import numpy as np
 import pytest
-from tiny_cohort import TINY, make_cohort
+from tiny_cohort import SHAPE, TINY, make_cohort
 
 from ctmodel.errors import (
     BadVolume,
     NetworkError,
+    RunError,
     RunExists,
     RunMismatch,
     RunMissing,
@@ -21,8 +23,10 @@ from ctmodel.errors import (
 from ctmodel.files import read_csv, read_json
 from ctmodel.run_folder import Run
 from ctmodel.settings import TrainSettings
-from ctmodel.train import train
+from ctmodel.train import divide, train
+from ctprep.convert import convert
 from ctprep.errors import StoreNotFound
+from ctprep.recipe import Recipe
 
 
 class Interrupted(Exception):
@@ -234,3 +238,30 @@ def test_scores_json_is_strict(finished):
     text = (finished.run / "scores.json").read_text()
     saved = json.loads(text, parse_constant=lambda name: pytest.fail(name))
     assert saved["scores"]["auroc"]["n"] == finished.scores.n
+
+
+def test_the_same_scan_compressed_and_plain_is_in_one_part(cohort, tmp_path):
+    raw = shutil.copytree(cohort.raw, tmp_path / "raw", ignore=shutil.ignore_patterns("labels.csv", "other"))
+    for path in sorted(raw.rglob("*.nii.gz")):
+        path.with_name(f"copy_{path.name.removesuffix('.gz')}").write_bytes(gzip.decompress(path.read_bytes()))
+    store = convert(raw, tmp_path / "out.zarr", recipe=Recipe(shape=SHAPE)).store
+    parts = divide(store, TINY).parts
+    part_of_volume = {}
+    for part, checksum in zip(parts, store.checksums.tolist(), strict=True):
+        assert part_of_volume.setdefault(checksum, part) == part
+    assert len(part_of_volume) < len(store)
+    assert {"train", "validation", "test"} <= set(parts)
+
+
+def test_a_run_may_not_lie_in_its_store(store_path):
+    with pytest.raises(RunError, match="lies in the store"):
+        train(store_path, store_path / "run", TINY)
+    assert not (store_path / "run").exists()
+
+
+def test_a_missing_test_volume_is_found_before_the_first_epoch(cohort, tmp_path):
+    broken = cohort.store(tmp_path / "out.zarr")
+    (broken / "volume" / "c.3.0.0.0").unlink()
+    with pytest.raises(BadVolume, match="row 3"):
+        train(broken, tmp_path / "run", TINY, progress=lambda _: pytest.fail("an epoch was trained"))
+    assert not (tmp_path / "run").exists()
