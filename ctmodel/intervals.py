@@ -8,7 +8,6 @@ import numpy as np
 from scipy.optimize import brentq
 
 Z = 1.959963984540054  # the normal quantile of a two-sided 95 %
-REPLICATES = 2000
 HAIR = 1e-9
 
 Interval = tuple[float, float]
@@ -35,7 +34,8 @@ def wilson_interval(share: float, n: float) -> Interval:
     """
     centre = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
     half = Z / (1 + Z**2 / n) * np.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+    # rounding must not put the share itself outside, as it can at 0 and 1
+    return max(0.0, min(share, float(centre - half))), min(1.0, max(share, float(centre + half)))
 
 
 def share_interval(hits: np.ndarray, patients: np.ndarray) -> Interval:
@@ -57,16 +57,45 @@ def share_interval(hits: np.ndarray, patients: np.ndarray) -> Interval:
     return wilson_interval(float(np.mean(hits)), _effective_number(np.asarray(hits, dtype=float), patient))
 
 
-def _effective_number(hits: np.ndarray, patient: np.ndarray) -> float:
+def mean_interval(values: np.ndarray, patients: np.ndarray, *, largest: float) -> Interval:
+    """Return the interval of a mean of scans, some of which may be of the same patient.
+
+    Parameters
+    ----------
+    values : (n,) float array
+        One of each scan, 0 to `largest`; one at least.
+    patients : (n,) array of str
+        Whose scan it is.
+    largest : float
+        The largest value that a scan can have, above 0.
+
+    Returns
+    -------
+    low, high : float
+        Wilson's interval of the mean as a share of `largest`, for as many independent scans as these are worth.
+        No values of that mean have a larger variance than those that are all 0 or `largest` (Bhatia and Davis
+        2000), so that the interval is if anything too wide, and has a width also where all values are equal.
+
+    Examples
+    --------
+    >>> [round(bound, 3) for bound in mean_interval(np.zeros(20), np.arange(20), largest=1.0)]
+    [0.0, 0.161]
+    """
+    patient = np.unique(patients, return_inverse=True)[1]
+    low, high = wilson_interval(float(np.mean(values)) / largest, _effective_number(values, patient))
+    return low * largest, high * largest
+
+
+def _effective_number(values: np.ndarray, patient: np.ndarray) -> float:
     """Return how many independent scans give the same variance of the mean as these."""
-    n, n_patients, share = len(hits), int(patient.max()) + 1, hits.mean()
+    n, n_patients = len(values), int(patient.max()) + 1
     if n_patients == n:
         return n
-    if n_patients < 2 or share in (0, 1):  # no spread to learn from: a patient counts once
+    if n_patients < 2 or np.all(values == values[0]):  # no spread to learn from: a patient counts once
         return n_patients
-    sums = np.bincount(patient, weights=hits - share)
+    sums = np.bincount(patient, weights=values - values.mean())
     variance = n_patients / (n_patients - 1) * np.sum(sums**2) / n**2
-    return min(float(n), max(1.0, share * (1 - share) / variance)) if variance > 0 else float(n)
+    return min(float(n), max(1.0, float(values.var()) / variance)) if variance > 0 else float(n)
 
 
 def auroc_interval(positive: np.ndarray, scores: np.ndarray, patients: np.ndarray) -> Interval:
@@ -145,26 +174,3 @@ def _auroc_variance(
         + with_negative / (with_negative - 1) * np.sum(of_negative_unit**2)
         + 2 * n_units / (n_units - 1) * np.sum(of_positive_unit * of_negative_unit)
     )
-
-
-def bootstrap_interval(values: np.ndarray, patients: np.ndarray) -> Interval:
-    """Return the percentile interval of a mean over samples of whole patients, always the same samples.
-
-    Parameters
-    ----------
-    values : (n,) float array
-        One of each scan.
-    patients : (n,) array of str
-        Whose scan it is.
-
-    Returns
-    -------
-    low, high : float
-    """
-    patient = np.unique(patients, return_inverse=True)[1]
-    sums, numbers = np.bincount(patient, weights=values), np.bincount(patient)
-    generator = np.random.default_rng(0)
-    samples = (generator.integers(len(numbers), size=len(numbers)) for _ in range(REPLICATES))
-    means = [sums[drawn].sum() / numbers[drawn].sum() for drawn in samples]
-    low, high = np.quantile(means, [0.025, 0.975]).tolist()
-    return low, high

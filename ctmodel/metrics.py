@@ -112,6 +112,11 @@ def brier_scores(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     return squares[:, 1] if probabilities.shape[1] == 2 else squares.sum(axis=1)
 
 
+def largest_brier_score(n_classes: int) -> float:
+    """Return the Brier score of a scan whose wrong class was sure."""
+    return 1.0 if n_classes == 2 else 2.0
+
+
 def predicted_classes(probabilities: np.ndarray, *, threshold: float) -> np.ndarray:
     """Return the class called for each scan.
 
@@ -151,7 +156,12 @@ def best_threshold(positive: np.ndarray, scores: np.ndarray) -> float:
     """
     distinct = np.unique(scores)
     middles = np.concatenate([[distinct[0]], (distinct[:-1] + distinct[1:]) / 2])
-    called = scores >= middles[:, None]
-    youden = called[:, positive].mean(axis=1) - called[:, ~positive].mean(axis=1)
+    youden = _share_from(middles, scores[positive]) - _share_from(middles, scores[~positive])
     best = np.flatnonzero(youden >= youden.max() - 1e-12)
     return float(middles[best[np.argmin(np.abs(middles[best] - 0.5))]])
+
+
+def _share_from(thresholds: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return the share of scores at or above each threshold."""
+    below = np.searchsorted(np.sort(scores), thresholds, side="left")
+    return (len(scores) - below) / len(scores)

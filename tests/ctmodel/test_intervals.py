@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from ctmodel import metrics
-from ctmodel.intervals import auroc_interval, bootstrap_interval, share_interval, wilson_interval
+from ctmodel.intervals import auroc_interval, mean_interval, share_interval, wilson_interval
 
 
 @pytest.mark.parametrize(
@@ -90,19 +90,36 @@ def test_the_interval_of_an_auroc_holds_the_truth_19_times_of_20(scans_each):
     assert 0.92 <= covered / trials <= 0.99
 
 
-def test_a_bootstrap_of_a_mean_is_as_wide_as_theory_says():
-    values = np.random.default_rng(1).normal(size=200)
-    low, high = bootstrap_interval(values, np.arange(200).astype(str))
-    assert high - low == pytest.approx(2 * 1.96 * values.std() / np.sqrt(200), rel=0.1)
-    assert low < values.mean() < high
+@given(st.lists(st.booleans(), min_size=1, max_size=40), st.floats(0.1, 20))
+def test_a_mean_of_two_extremes_has_the_interval_of_a_share(hits, largest):
+    patients = np.arange(len(hits)) // 2
+    low, high = share_interval(np.array(hits), patients)
+    assert mean_interval(np.array(hits) * largest, patients, largest=largest) == pytest.approx(
+        (low * largest, high * largest), abs=1e-9
+    )
 
 
-def test_a_bootstrap_draws_whole_patients():
-    values, patients = np.tile([0.0, 1.0], 20), np.repeat(np.arange(20), 2).astype(str)
-    assert bootstrap_interval(values, patients) == (0.5, 0.5)
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.integers(1, 4))
+def test_a_mean_lies_in_an_interval_that_has_a_width(values, scans_each):
+    low, high = mean_interval(np.array(values), np.arange(len(values)) // scans_each, largest=1)
+    assert -1e-12 <= low <= np.mean(values) + 1e-12
+    assert np.mean(values) - 1e-12 <= high <= 1
+    assert high - low > 0.1
+
+
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+def test_a_mean_of_equal_values_is_as_sure_as_its_patients_are_many(value):
+    values, patients = np.full(12, value), np.arange(12) // 3
+    assert mean_interval(values, patients, largest=1) == wilson_interval(float(values.mean()), 4)
+
+
+def test_scans_that_differ_within_patients_only_count_in_full():
+    values, patients = np.tile([0.0, 1.0], 20), np.repeat(np.arange(20), 2)
+    assert mean_interval(values, patients, largest=1) == wilson_interval(0.5, 40)
 
 
 def test_copies_of_a_scan_do_not_make_a_mean_surer():
-    values, patients = np.random.default_rng(1).normal(size=50), np.arange(50).astype(str)
-    copies = bootstrap_interval(np.repeat(values, 3), np.repeat(patients, 3))
-    assert copies == pytest.approx(bootstrap_interval(values, patients))
+    values, patients = np.random.default_rng(1).random(50), np.arange(50)
+    low, high = mean_interval(values, patients, largest=1)
+    low_of_copies, high_of_copies = mean_interval(np.repeat(values, 3), np.repeat(patients, 3), largest=1)
+    assert high_of_copies - low_of_copies == pytest.approx(high - low, rel=0.02)

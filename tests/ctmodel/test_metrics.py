@@ -1,5 +1,7 @@
 """Scores equal scikit-learn's, for any weights; where they are undefined they are NaN."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -15,6 +17,16 @@ def scored(draw):
     positive = np.array([True, False, *draw(st.lists(st.booleans(), max_size=30))])
     scores = draw(st.lists(st.integers(0, 8), min_size=len(positive), max_size=len(positive)))
     return positive, np.array(scores) / 8
+
+
+@st.composite
+def scored_finely(draw):
+    """As `scored`, with any float32 or float64 scores, also neighbours without a float between them."""
+    positive = np.array([True, False, *draw(st.lists(st.booleans(), max_size=10))])
+    start, dtype = draw(st.floats(0, 0.9)), draw(st.sampled_from([np.float32, np.float64]))
+    neighbours = [start, np.nextafter(start, 1), np.nextafter(np.float32(start), np.float32(1))]
+    chances = st.sampled_from(neighbours) | st.floats(0, 1)
+    return positive, np.array(draw(st.lists(chances, min_size=len(positive), max_size=len(positive))), dtype=dtype)
 
 
 @given(scored())
@@ -85,3 +97,27 @@ def test_no_threshold_beats_the_best_one(case):
 
     best = metrics.best_threshold(positive, scores)
     assert youden(best) == pytest.approx(max(youden(threshold) for threshold in [*scores, 2.0]) if best else 0)
+
+
+def best_threshold_by_trying_each(positive, scores):
+    distinct = np.unique(scores)
+    middles = np.concatenate([[distinct[0]], (distinct[:-1] + distinct[1:]) / 2])
+    called = scores >= middles[:, None]
+    youden = called[:, positive].mean(axis=1) - called[:, ~positive].mean(axis=1)
+    best = np.flatnonzero(youden >= youden.max() - 1e-12)
+    return float(middles[best[np.argmin(np.abs(middles[best] - 0.5))]])
+
+
+@given(scored() | scored_finely())
+def test_the_best_threshold_is_the_one_found_by_trying_each(case):
+    assert metrics.best_threshold(*case) == best_threshold_by_trying_each(*case)
+
+
+def test_the_best_of_20000_thresholds_needs_little_memory():
+    generator = np.random.default_rng(3)
+    positive, scores = generator.random(20_000) < 0.3, generator.random(20_000)
+    tracemalloc.start()
+    metrics.best_threshold(positive, scores)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 * scores.nbytes  # a table of every threshold by every scan has 2,500 times as many bytes

@@ -5,7 +5,10 @@ import json
 
 import numpy as np
 import pytest
+from scipy.special import expit
+from scipy.stats import norm
 
+from ctmodel import metrics
 from ctmodel.errors import ScoreError
 from ctmodel.scores import Predictions, Scores, Threshold, choose_threshold, score
 
@@ -62,6 +65,94 @@ def test_perfect_scores_of_few_scans_are_not_sure():
     for name in ("auroc", "average_precision", "accuracy", "sensitivity", "specificity"):
         assert scores[name].value == scores[name].high == 1
         assert scores[name].low < 0.8
+
+
+LOSSES = {"brier": metrics.brier_scores, "log_loss": metrics.log_losses}
+
+
+def binormal(generator, *, n_patients, separation, sureness, scans_each) -> Predictions:
+    """Scans of two normal groups, seven tenths of whose variance is the patient's; sureness 1 is calibrated."""
+    patients = np.repeat(np.arange(n_patients), scans_each)
+    labels, shared = patients % 2, generator.normal(size=n_patients)[patients]
+    places = np.sqrt(0.7) * shared + np.sqrt(0.3) * generator.normal(size=len(patients)) + separation * (labels - 0.5)
+    return predictions_of(labels, expit(sureness * separation * places), patients=patients.astype(str).tolist())
+
+
+def expected_losses(*, separation, sureness) -> dict[str, float]:
+    places, step = np.linspace(-10, 10, 20_001, retstep=True)
+    chances = expit(sureness * separation * (places + separation / 2))
+    probabilities, ones = np.stack([1 - chances, chances], axis=1), np.ones(len(places), dtype=int)
+    return {name: float(loss(ones, probabilities) @ norm.pdf(places) * step) for name, loss in LOSSES.items()}
+
+
+def coverage(interval, *, n_patients, separation, sureness=1.0, scans_each=1, trials=300) -> dict[str, float]:
+    """Return how often an interval, a function of predictions and a score's name, holds the expected loss."""
+    generator = np.random.default_rng(0)
+    truth = expected_losses(separation=separation, sureness=sureness)
+    covered = dict.fromkeys(truth, 0)
+    for _ in range(trials):
+        drawn = binormal(
+            generator, n_patients=n_patients, separation=separation, sureness=sureness, scans_each=scans_each
+        )
+        for name, low, high in interval(drawn):
+            covered[name] += low <= truth[name] <= high
+    return {name: number / trials for name, number in covered.items()}
+
+
+def intervals_of_scores(drawn: Predictions):
+    found = score(drawn, classes=("normal", "abnormal"), part="test", threshold=HALF).scores
+    return [(name, found[name].low, found[name].high) for name in LOSSES]
+
+
+def normal_intervals(drawn: Predictions):
+    for name, loss in LOSSES.items():
+        values = loss(drawn.labels, drawn.probabilities)
+        half = 1.96 * values.std(ddof=1) / np.sqrt(len(values))
+        yield name, values.mean() - half, values.mean() + half
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"n_patients": 20, "separation": 3},
+        {"n_patients": 60, "separation": 4},
+        {"n_patients": 8, "separation": 1.2},
+        {"n_patients": 20, "separation": 3, "sureness": 3},
+        {"n_patients": 40, "separation": 1.5, "sureness": 2, "scans_each": 3},
+        {"n_patients": 2, "separation": 2},
+    ],
+)
+def test_the_intervals_of_probability_scores_hold_the_truth_19_times_of_20(case):
+    assert min(coverage(intervals_of_scores, **case).values()) >= 0.94
+
+
+def test_the_coverage_test_fails_normal_intervals():
+    assert max(coverage(normal_intervals, n_patients=20, separation=3).values()) < 0.9
+
+
+@pytest.mark.parametrize(
+    ("labels", "chances", "patients"),
+    [
+        ([0, 1] * 5, [0.0, 1.0] * 5, None),  # a perfect network
+        ([0, 1] * 5, [0.5] * 10, None),  # all losses equal
+        ([0, 1] * 5, [0.2, 0.7] * 5, ["p"] * 10),  # one patient
+        ([0, 1] * 5, [0.0, 1.0] * 5, ["p"] * 10),
+        ([0, 1] * 5, [1.0, 0.0] * 5, None),  # always wrong, and sure of it
+    ],
+)
+def test_no_score_of_ten_scans_is_sure(labels, chances, patients):
+    ten = predictions_of(labels, chances, patients=patients)
+    scores = score(ten, classes=("normal", "abnormal"), part="test", threshold=HALF).scores
+    for name, entry in scores.items():
+        assert entry.low <= entry.value <= entry.high, name
+        assert entry.high - entry.low > 0.2, name
+
+
+def test_the_brier_score_of_three_classes_goes_to_2():
+    wrong = predictions_of([0, 1, 2] * 2, np.tile(np.eye(3)[[1, 2, 0]], (2, 1)))
+    brier = score(wrong, classes=("a", "b", "c"), part="test", threshold=HALF).scores["brier"]
+    assert brier.value == brier.high == 2
+    assert 1 < brier.low < 1.5
 
 
 def test_more_classes_have_a_recall_each():
