@@ -56,6 +56,10 @@ class RunDamaged(RunError, ValueError):
     """A file of a run cannot be read as what it should be."""
 
 
+class RunLocked(RunError, BlockingIOError):
+    """Another process is training in a run folder."""
+
+
 class RunMismatch(RunError, ValueError):
     """A run does not belong to these settings, or to this store."""
 

@@ -2,9 +2,11 @@
 
 import contextlib
 import csv
+import io
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from hashlib import file_digest
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -37,10 +39,21 @@ def whole_file(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hexadecimal digits."""
+    with path.open("rb") as file:
+        return file_digest(file, "sha256").hexdigest()
+
+
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a dictionary as strict JSON; a NaN raises ValueError."""
     with whole_file(path) as partial:
-        partial.write_text(json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+        partial.write_bytes(json_bytes(content))
+
+
+def json_bytes(content: dict[str, Any]) -> bytes:
+    """Return the bytes that `write_json` writes."""
+    return (json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False) + "\n").encode()
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -55,7 +68,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         content = json.loads(_text(path), parse_constant=_refuse_constant)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise RunDamaged(f"{path}: is not strict JSON ({error}); train again") from None
     if not isinstance(content, dict):
         raise RunDamaged(f"{path}: holds a {type(content).__name__}, expected an object; train again")
@@ -84,7 +97,10 @@ def read_csv(path: Path, header: Sequence[str]) -> list[list[str]]:
     RunDamaged
         If it has another header, or a row of another length.
     """
-    rows = list(csv.reader(_text(path).splitlines()))
+    try:
+        rows = list(csv.reader(io.StringIO(_text(path), newline="")))  # a name may hold what Python calls a line's end
+    except csv.Error as error:
+        raise RunDamaged(f"{path}: is not a table ({error}); train again") from None
     if not rows or rows[0] != list(header) or any(len(row) != len(header) for row in rows):
         raise RunDamaged(f"{path}: is not a table with the columns {', '.join(header)}; train again")
     return rows[1:]
@@ -92,8 +108,10 @@ def read_csv(path: Path, header: Sequence[str]) -> list[list[str]]:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode()
     except (FileNotFoundError, NotADirectoryError):
         raise RunMissing(f"{path}: is not there, expected in every run; train again") from None
+    except OSError as error:
+        raise RunDamaged(f"{path}: cannot be read ({error.strerror}); restore it or train again") from None
     except UnicodeDecodeError as error:
         raise RunDamaged(f"{path}: is not text ({error.reason}); train again") from None

@@ -1,6 +1,7 @@
 """Class probabilities, always computed in batches of one size: a scan's do not depend on its company."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ import numpy as np
 from ctmodel.backend import keras, tf
 from ctmodel.batches import VolumeReader
 from ctmodel.checkpoint import load_weights
+from ctmodel.errors import NetworkError
 from ctmodel.network import build, class_probabilities
 from ctmodel.order import cut_batches
 from ctmodel.pipeline import plain_batches, to_input
@@ -26,25 +28,44 @@ class Predictor:
     ----------
     model : keras.Model
         Later changes of its weights are seen.
+    weights : Path, optional
+        The file that they were read from, which is at fault where an output is no number. Without it such an output
+        is returned as it is.
     """
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(self, model: keras.Model, *, weights: Path | None = None) -> None:
+        self._weights = weights
         self._n_outputs = model.output_shape[-1]
         self._infer = tf.function(lambda volumes: model(volumes, training=False))
 
     def of_rows(self, reader: VolumeReader, rows: np.ndarray) -> np.ndarray:
-        """Return the (n, classes) float64 probabilities of some rows of a store."""
+        """Return the (n, classes) float64 probabilities of some rows of a store.
+
+        Raises
+        ------
+        NetworkError
+            If one is no number, and the weights were read from a file.
+        """
         batches = reader.read(cut_batches(rows, PREDICT_BATCH))
         return self._of_inputs(volumes for _, volumes in plain_batches(reader, batches))
 
     def of_volumes(self, volumes: np.ndarray) -> np.ndarray:
-        """Return the (n, classes) float64 probabilities of (n, x, y, z) volumes of a stored dtype."""
+        """Return the (n, classes) float64 probabilities of (n, x, y, z) volumes of a stored dtype.
+
+        Raises
+        ------
+        NetworkError
+            As `of_rows`.
+        """
         batches = cut_batches(np.arange(len(volumes)), PREDICT_BATCH)
         return self._of_inputs(to_input(volumes[batch]) for batch in batches)
 
     def _of_inputs(self, inputs: Iterable) -> np.ndarray:
         outputs = [self._outputs(batch) for batch in inputs]
-        return class_probabilities(np.concatenate([np.empty((0, self._n_outputs)), *outputs]))
+        probabilities = class_probabilities(np.concatenate([np.empty((0, self._n_outputs)), *outputs]))
+        if self._weights and not np.all(np.isfinite(probabilities)):
+            raise NetworkError(f"{self._weights}: its network's outputs are no numbers; restore it or train again")
+        return probabilities
 
     def _outputs(self, batch: Any) -> np.ndarray:
         n = len(batch)
@@ -58,14 +79,15 @@ def load_predictor(run: Run) -> Predictor:
     Raises
     ------
     NetworkError
-        If the weights are not those of the network.
+        If the weights are not those of the network, or not those that the training left.
     RunDamaged, RunMissing
         If the run does not say which network it is.
     """
     record = run.network()
     model = build(record.name, record.input_shape, record.n_classes)
+    run.check_weights()
     load_weights(model, run.weights)
-    return Predictor(model)
+    return Predictor(model, weights=run.weights)
 
 
 def predict_rows(predictor: Predictor, store: Store, reader: VolumeReader, rows: np.ndarray) -> Predictions:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ctmodel.settings import differences
-from ctmodel.split import Split
+from ctmodel.split import PARTS, UNLABELLED, Split
 from ctprep.store import Store
 
 
@@ -27,6 +27,11 @@ class StoreRecord:
         Rows, labelled or not.
     fingerprint : str
         SHA-256 over what decides a store: recipe, classes, and each scan's id, label, patient and bytes.
+
+    Raises
+    ------
+    ValueError
+        If a field has another type.
     """
 
     path: str
@@ -34,6 +39,14 @@ class StoreRecord:
     classes: tuple[str, ...]
     scans: int
     fingerprint: str
+
+    def __post_init__(self) -> None:
+        _expect("path", self.path, isinstance(self.path, str) and self.path, "a path")
+        _expect("recipe", self.recipe, isinstance(self.recipe, dict) and self.recipe, "the fields of a recipe")
+        _expect("recipe shape", self.recipe.get("shape"), _is_shape(self.recipe.get("shape")), "three whole numbers")
+        _expect("classes", self.classes, _are_names(self.classes), "names")
+        _expect("scans", self.scans, type(self.scans) is int, "a whole number")
+        _expect("fingerprint", self.fingerprint, isinstance(self.fingerprint, str), "a SHA-256")
 
 
 @dataclass(frozen=True)
@@ -45,22 +58,56 @@ class NetworkRecord:
     name : str
     input_shape : (x, y, z) ints
     n_classes : int
+
+    Raises
+    ------
+    ValueError
+        If a field has another type.
     """
 
     name: str
     input_shape: tuple[int, ...]
     n_classes: int
 
+    def __post_init__(self) -> None:
+        _expect("name", self.name, isinstance(self.name, str), "the name of a network")
+        _expect("input_shape", self.input_shape, _is_shape(self.input_shape), "three whole numbers")
+        _expect("n_classes", self.n_classes, type(self.n_classes) is int, "a whole number")
+
 
 @dataclass(frozen=True)
 class SplitRow:
-    """A scan's part in a run; the fields are the columns of `split.csv`, with the class's name as label."""
+    """A scan's part in a run; the fields are the columns of `split.csv`, with the class's name as label.
+
+    Raises
+    ------
+    ValueError
+        If there is no such part.
+    """
 
     scan: str
     patient: str
     label: str
     part: str
     source_sha256: str
+
+    def __post_init__(self) -> None:
+        parts = (*PARTS, UNLABELLED)
+        _expect(f"part of {self.scan}", self.part, self.part in parts, f"one of {', '.join(parts)}")
+
+
+def _expect(name: str, value: Any, is_met: Any, expected: str) -> None:
+    if not is_met:
+        raise ValueError(f"{name}: {value!r}, expected {expected}")
+
+
+def _is_shape(value: Any) -> bool:
+    """Return whether a value is three whole numbers; neither a float nor a bool is one."""
+    return isinstance(value, tuple | list) and [type(size) for size in value] == [int] * 3 and min(value) > 0
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(name, str) for name in value)
 
 
 def describe_store(store: Store, run: Path) -> StoreRecord:

@@ -104,8 +104,8 @@ def train(
     ------
     SplitError, NetworkError
         If the store does not suit the settings.
-    RunExists, RunMismatch
-        If the folder is in use, or is a run with other settings or of another store.
+    RunExists, RunMismatch, RunLocked
+        If the folder is there already, is a run with other settings or of another store, or is being trained.
     BadVolume, StoreChanged
         If a volume is missing or damaged, or the store is replaced meanwhile.
     TrainingDiverged
@@ -120,9 +120,10 @@ def train(
     task = _Task(settings, opened, reader, divide(opened, settings), Run(run), progress)
     make_reproducible(settings.seed)
     model = build(settings.network, opened.recipe.shape, len(opened.classes))
-    status = _begin(task, resume=resume)
-    if status != ALREADY_FINISHED:
-        _conclude(task, _fit(task, model))
+    with task.run.locked():
+        status = _begin(task, resume=resume)
+        if status != ALREADY_FINISHED:
+            _conclude(task, _fit(task, model))
     history = task.run.history()
     return RunResult(task.run.path, status, len(history), best_epoch(history).epoch, task.run.scores())
 
@@ -150,7 +151,7 @@ def _begin(task: _Task, *, resume: bool) -> str:
         network = NetworkRecord(task.settings.network, task.store.recipe.shape, len(task.store.classes))
         task.run.begin(task.settings, described, network, split_rows(task.store, task.split))
         return TRAINED
-    check_same_run(task.run, task.settings, described)
+    check_same_run(task.run, task.settings, described, split=split_rows(task.store, task.split))
     return ALREADY_FINISHED if task.run.is_finished else RESUMED
 
 

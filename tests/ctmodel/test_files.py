@@ -1,9 +1,11 @@
 """A file is there whole or not at all, and JSON is strict both ways."""
 
+import hashlib
+
 import pytest
 
 from ctmodel.errors import RunDamaged, RunMissing
-from ctmodel.files import read_csv, read_json, whole_file, write_csv, write_json
+from ctmodel.files import json_bytes, read_csv, read_json, sha256_of, whole_file, write_csv, write_json
 
 
 def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -22,7 +24,7 @@ def test_json_has_no_nan(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("text", ['{"auroc": NaN}', '{"auroc": ', "[1]", ""])
+@pytest.mark.parametrize("text", ['{"auroc": NaN}', '{"auroc": ', "[1]", "", "[" * 100_000])
 def test_what_is_not_a_strict_json_object_is_damage(tmp_path, text):
     path = tmp_path / "scores.json"
     path.write_text(text)
@@ -44,9 +46,29 @@ def test_a_missing_file_is_named(tmp_path):
 
 def test_a_table_keeps_every_digit_and_odd_name(tmp_path):
     path = tmp_path / "table.csv"
-    rows = [('a,"b"', 0.1 + 0.2), ("ü", 1 / 3)]
+    rows = [('a,"b"', 0.1 + 0.2), ("ü", 1 / 3), ("two\nlines", 0.0), ("a\u2028b\x0bc\x85d", 1.0)]
     write_csv(path, ("scan", "value"), rows)
     assert [(name, float(value)) for name, value in read_csv(path, ("scan", "value"))] == rows
+
+
+def test_a_field_that_is_too_large_for_a_table_is_damage(tmp_path):
+    path = tmp_path / "table.csv"
+    path.write_text(f"scan,value\n{'x' * 200_000},1\n")
+    with pytest.raises(RunDamaged, match=r"table\.csv: is not a table \(field larger than"):
+        read_csv(path, ("scan", "value"))
+
+
+@pytest.mark.parametrize("read", [read_json, lambda path: read_csv(path, ("scan",))])
+def test_a_folder_in_the_place_of_a_file_is_damage(tmp_path, read):
+    with pytest.raises(RunDamaged, match="cannot be read"):
+        read(tmp_path)
+
+
+def test_a_digest_is_that_of_the_bytes_written(tmp_path):
+    path = tmp_path / "scores.json"
+    write_json(path, {"näme": 1})
+    assert sha256_of(path) == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert path.read_bytes() == json_bytes({"näme": 1})
 
 
 @pytest.mark.parametrize("text", ["", "scan,label\na,1\n", "scan,value\na\n"])

@@ -1,5 +1,7 @@
 """A training step lowers the loss it says, weighs the classes, and goes on from a saved state to the bit."""
 
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -119,6 +121,39 @@ def test_a_damaged_checkpoint_is_said_to_be_so(tmp_path, content):
     (tmp_path / "checkpoint.npz").write_bytes(content)
     with pytest.raises(RunDamaged, match=r"checkpoint\.npz: cannot be read"):
         load_state(tmp_path / "checkpoint.npz")
+
+
+def test_a_checkpoint_packed_in_a_way_that_zipfile_does_not_know_is_damaged(tmp_path):
+    path = tmp_path / "checkpoint.npz"
+    save_state(path, [np.ones(3)], [])
+    content = bytearray(path.read_bytes())
+    for header, place in ((b"PK\x01\x02", 10), (b"PK\x03\x04", 8)):
+        start = content.find(header) + place
+        content[start] = 99
+    path.write_bytes(content)
+    with pytest.raises(NotImplementedError), zipfile.ZipFile(path) as saved:
+        saved.read(saved.namelist()[0])
+    with pytest.raises(RunDamaged, match=r"checkpoint\.npz: cannot be read"):
+        load_state(path)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_mutated_bytes_are_read_or_refused_and_nothing_else(tmp_path, seed):
+    model, generator = build("compact", SHAPE, 2), np.random.default_rng(seed)
+    weights, checkpoint = tmp_path / "model.weights.h5", tmp_path / "checkpoint.npz"
+    save_weights(model, weights)
+    save_state(checkpoint, [np.ones(3), np.arange(4)], [])
+    for path, n, load in ((checkpoint, 200, load_state), (weights, 8, lambda path: load_weights(model, path))):
+        whole = path.read_bytes()
+        for _ in range(n):
+            mutated = bytearray(whole)
+            for place in generator.integers(min(len(whole), 4000), size=3):  # HDF5 keeps its structure at the front
+                mutated[place] = generator.integers(256)
+            path.write_bytes(mutated)
+            try:
+                load(path)
+            except (RunDamaged, NetworkError) as error:
+                assert path.name in str(error)
 
 
 def test_a_pickle_in_a_checkpoint_is_never_loaded(tmp_path):

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from ctmodel.run_records import describe_store, fingerprint, store_differences
+from ctmodel.run_records import NetworkRecord, SplitRow, describe_store, fingerprint, store_differences
 from ctprep.store import open_store
 
 
@@ -40,3 +40,45 @@ def test_names_that_run_into_each_other_are_told_apart(store_path):
     first = dataclasses.replace(store, patients=("ab", "c", *store.patients[2:]))
     second = dataclasses.replace(store, patients=("a", "bc", *store.patients[2:]))
     assert fingerprint(first) != fingerprint(second)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("path", 5),
+        ("path", ""),
+        ("recipe", []),
+        ("recipe", {"shape": 16}),
+        ("classes", 5),
+        ("classes", (1, 2)),
+        ("scans", 2.0),
+        ("fingerprint", None),
+    ],
+)
+def test_a_record_of_a_store_has_the_types_it_says(store_path, field, value):
+    record = describe_store(open_store(store_path), store_path.parent)
+    with pytest.raises(ValueError, match=f"{field}.*: .*, expected"):
+        dataclasses.replace(record, **{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", ["compact"]),
+        ("input_shape", 5),
+        ("input_shape", (16.0, 16, 8)),
+        ("input_shape", (16, 16, 0)),
+        ("input_shape", (16, 16)),
+        ("n_classes", "2"),
+        ("n_classes", None),
+        ("n_classes", True),
+    ],
+)
+def test_a_record_of_a_network_has_the_types_it_says(field, value):
+    with pytest.raises(ValueError, match=f"{field}: .*, expected"):
+        dataclasses.replace(NetworkRecord("compact", (16, 16, 8), 2), **{field: value})
+
+
+def test_a_row_of_a_split_is_in_a_part_that_there_is():
+    with pytest.raises(ValueError, match="part of a: 'Test', expected one of train, validation, test, unlabelled"):
+        SplitRow("a", "p", "normal", "Test", "0" * 64)

@@ -57,6 +57,7 @@ def test_a_run_holds_all_that_it_promises(finished, store_path):
         "curves.png",
         "predictions.csv",
         "scores.json",
+        "digests.json",
     }
     assert finished.status == "trained"
     assert Run(finished.run).settings() == TINY
