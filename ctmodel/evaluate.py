@@ -28,7 +28,7 @@ class Evaluation:
     predictions : Predictions
         Of the scans that were scored.
     left_out : tuple of str
-        Labelled scans of another store that were not, because the run has learnt from their patient or file.
+        Labelled scans of another store that were not, because the run has learnt from their patient, file or volume.
     """
 
     run: Path
@@ -116,10 +116,11 @@ def _unseen_rows(folder: Run, store: Store) -> tuple[np.ndarray, tuple[str, ...]
     """Return the labelled rows that the run cannot have learnt from, and the scans of the others."""
     learnt = [row for row in folder.split() if row.part in LEARNT_FROM]
     patients, sources = {row.patient for row in learnt}, {row.source_sha256 for row in learnt}
+    volumes = {row.volume_crc32c for row in learnt}
     is_seen = np.array(
         [
-            patient in patients or record.source_sha256 in sources
-            for patient, record in zip(store.patients, store.records, strict=True)
+            patient in patients or record.source_sha256 in sources or str(checksum) in volumes
+            for patient, record, checksum in zip(store.patients, store.records, store.checksums, strict=True)
         ],
         dtype=bool,
     )

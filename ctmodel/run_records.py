@@ -90,6 +90,7 @@ class SplitRow:
     label: str
     part: str
     source_sha256: str
+    volume_crc32c: str  # of the stored volume: equal for the same scan compressed and plain
 
     def __post_init__(self) -> None:
         parts = (*PARTS, UNLABELLED)
@@ -137,9 +138,12 @@ def _identities(store: Store) -> Iterator[tuple]:
 def split_rows(store: Store, split: Split) -> list[SplitRow]:
     """Return the rows of `split.csv` for a store and the parts of its scans."""
     names = (*store.classes, "")
+    checksums = map(str, store.checksums.tolist())
     return [
-        SplitRow(scan, patient, names[label], part, source)
-        for (scan, label, patient, source), part in zip(_identities(store), split.parts, strict=True)
+        SplitRow(scan, patient, names[label], part, source, checksum)
+        for (scan, label, patient, source), part, checksum in zip(
+            _identities(store), split.parts, checksums, strict=True
+        )
     ]
 
 

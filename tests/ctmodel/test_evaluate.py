@@ -1,15 +1,19 @@
 """An evaluation repeats the training's own scores, or scores patients that the run has not learnt from."""
 
+import gzip
 import os
 import shutil
 
 import pytest
-from tiny_cohort import make_cohort
+from tiny_cohort import CLASSES, SHAPE, make_cohort
 
 from ctmodel.errors import NetworkError, RunDamaged, RunMismatch, RunMissing, ScoreError, StoreMoved
 from ctmodel.evaluate import evaluate
 from ctmodel.files import read_json, sha256_of, write_json
 from ctmodel.run_folder import Run
+from ctprep.catalog import find_scans
+from ctprep.convert import convert
+from ctprep.recipe import Recipe
 
 
 @pytest.fixture
@@ -138,3 +142,16 @@ def test_a_damaged_run_is_an_error_that_names_the_file(own_run, name, text, erro
     (own_run / name).write_text(text)
     with pytest.raises(error):
         evaluate(own_run)
+
+
+def test_the_scans_of_the_training_are_known_again_plain_and_under_other_names(finished, cohort, tmp_path):
+    """Neither the bytes of the files nor the patients tell; the volumes do."""
+    for path in cohort.files:
+        plain = tmp_path / "raw" / path.parent.name / f"renamed_{path.name.removesuffix('.gz')}"
+        plain.parent.mkdir(parents=True, exist_ok=True)
+        plain.write_bytes(gzip.decompress(path.read_bytes()))
+    catalog = find_scans(tmp_path / "raw", classes=CLASSES)
+    store = convert(catalog, tmp_path / "plain.zarr", recipe=Recipe(shape=SHAPE)).store
+    again = evaluate(finished.run, store.path)
+    assert again.scores.n == finished.scores.n
+    assert len(again.left_out) == len(store) - finished.scores.n

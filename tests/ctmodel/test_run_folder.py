@@ -18,7 +18,7 @@ from ctmodel.settings import TrainSettings
 SETTINGS = TrainSettings()
 STORE = StoreRecord("../out.zarr", {"shape": [16, 16, 8]}, ("normal", "abnormal"), 2, "0" * 64)
 NETWORK = NetworkRecord("compact", (16, 16, 8), 2)
-SPLIT = [SplitRow("a", "p", "normal", "train", "1" * 64), SplitRow("b", "q", "abnormal", "test", "2" * 64)]
+SPLIT = [SplitRow("a", "p", "normal", "train", "1" * 64, "1"), SplitRow("b", "q", "abnormal", "test", "2" * 64, "2")]
 SCORES = Scores(
     part="test",
     classes=STORE.classes,
