@@ -50,14 +50,15 @@ def test_a_split_by_shares_separates_patients_and_has_every_class_in_every_part(
 
 
 @given(cohorts(fewest=5, most=30), shares, seeds)
-def test_shares_are_met_to_a_patient_of_each_class(cohort, asked, seed):
+def test_shares_are_met_to_a_patient_of_each_class_and_a_rounding(cohort, asked, seed):
     labels, patients, classes = cohort
     split = split_by_shares(labels, patients, classes=classes, validation=asked[0], test=asked[1], seed=seed)
     for label in range(len(classes)):
         of_class = {patient for patient, own in zip(patients, labels, strict=True) if own == label}
         for part, share in zip(("validation", "test"), asked, strict=True):
             found = {patients[row] for row in split.rows(part)} & of_class
-            assert abs(len(found) - share * len(of_class)) <= 1
+            # A test part that must have its one patient takes it from validation, which is rounded after that.
+            assert abs(len(found) - share * len(of_class)) < (1.5 if part == "validation" else 1)
 
 
 @given(cohorts(fewest=6), st.integers(2, 4), st.floats(0.05, 0.4), seeds)
