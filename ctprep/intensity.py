@@ -3,6 +3,8 @@
 Air is the lower end of the window. Non-finite values become air.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
 from ctprep.grid import Triple
@@ -56,7 +58,7 @@ def count_nonfinite(hu: np.ndarray) -> int:
     return hu.size - int(np.count_nonzero(np.isfinite(hu))) if hu.dtype.kind == "f" else 0
 
 
-def above_air(hu: np.ndarray, *, lower: float, upper: float) -> np.ndarray:
+def above_air(hu: np.ndarray, *, lower: float, upper: float, overwrite_hu: bool = False) -> np.ndarray:
     """Clip to a window and measure from its lower end.
 
     Parameters
@@ -65,6 +67,8 @@ def above_air(hu: np.ndarray, *, lower: float, upper: float) -> np.ndarray:
         Hounsfield units.
     lower, upper : float
         The window's bounds, in HU.
+    overwrite_hu : bool
+        Allow the values of `hu` to be destroyed, which is quicker.
 
     Returns
     -------
@@ -77,25 +81,29 @@ def above_air(hu: np.ndarray, *, lower: float, upper: float) -> np.ndarray:
     [0.0, 700.0, 1400.0, 0.0]
     """
     if hu.dtype.kind == "f":
-        return _shifted(np.where(np.isfinite(hu), hu, lower), lower=lower, upper=upper)
-    low, high = _bounds_within(hu.dtype, lower, upper)
-    if (low, high) != (lower, upper) or high - low > np.iinfo(hu.dtype).max:
-        # Bounds that are fractional, or that the dtype cannot hold.
-        return _shifted(np.clip(hu, low, high).astype(np.float64), lower=lower, upper=upper)
-    clipped = np.clip(hu, low, high)
+        finite = np.isfinite(hu)
+        return _shifted(hu if finite.all() else np.where(finite, hu, lower), lower=lower, upper=upper)
+    low, high, exact = _integer_bounds(hu.dtype, lower, upper)
+    clipped = np.clip(hu, low, high, out=hu if overwrite_hu else None)
+    if not exact:
+        return _shifted(clipped.astype(np.float64), lower=lower, upper=upper)
     clipped -= low  # among integers, which are half as many bytes as what they become
     return clipped.astype(np.float32)
 
 
 def _shifted(hu: np.ndarray, *, lower: float, upper: float) -> np.ndarray:
-    return (np.clip(hu, lower, upper) - lower).astype(np.float32)
+    clipped = np.clip(hu, lower, upper)
+    clipped -= lower
+    return clipped.astype(np.float32, copy=False)
 
 
-def _bounds_within(dtype: np.dtype, lower: float, upper: float) -> tuple[int, int]:
-    """Return the bounds rounded outwards to integers, and moved to what a dtype can hold."""
+@lru_cache
+def _integer_bounds(dtype: np.dtype, lower: float, upper: float) -> tuple[np.integer, np.integer, bool]:
+    """Return the bounds rounded outwards to what a dtype can hold, and whether they and their difference are exact."""
     info = np.iinfo(dtype)
     low = min(max(int(np.floor(lower)), info.min), info.max)
-    return low, max(min(int(np.ceil(upper)), info.max), info.min)
+    high = max(min(int(np.ceil(upper)), info.max), info.min)
+    return dtype.type(low), dtype.type(high), (low, high) == (lower, upper) and high - low <= info.max
 
 
 def stored_from_unit(unit: np.ndarray, dtype: str) -> np.ndarray:
@@ -147,15 +155,34 @@ def sample_step(shape: Triple) -> int:
     return max(1, round((voxels / SAMPLE_VOXELS) ** (1 / 3)))
 
 
-def hu_quantiles(sample: np.ndarray) -> np.ndarray:
-    """Return the `HU_QUANTILES` of the finite values of a sample, as float32; NaN where there are none."""
-    finite = sample[np.isfinite(sample)]
-    if not finite.size:
+def sorted_finite(sample: np.ndarray) -> np.ndarray:
+    """Return the finite values of a sample, ascending; sorting in the sample's own dtype is what makes this quick."""
+    return np.sort(sample[np.isfinite(sample)] if sample.dtype.kind == "f" else sample)
+
+
+def hu_quantiles(ascending: np.ndarray) -> np.ndarray:
+    """Return the `HU_QUANTILES`, linearly interpolated, as float32; NaN where there is no value.
+
+    Parameters
+    ----------
+    ascending : 1-D array
+        Finite HU, sorted.
+
+    Examples
+    --------
+    >>> hu_quantiles(np.arange(101)).tolist()
+    [0.0, 1.0, 5.0, 10.0, 25.0, 50.0, 75.0, 90.0, 95.0, 99.0, 100.0]
+    """
+    if not ascending.size:
         return np.full(len(HU_QUANTILES), np.nan, np.float32)
-    return np.quantile(finite, HU_QUANTILES).astype(np.float32)
+    position = np.array(HU_QUANTILES) * (ascending.size - 1)
+    below = np.floor(position).astype(np.int64)
+    beyond = position - below
+    lower, upper = ascending[below], ascending[np.minimum(below + 1, ascending.size - 1)]
+    return (lower * (1 - beyond) + upper * beyond).astype(np.float32)
 
 
-def why_not_hu(sample: np.ndarray) -> str | None:
+def why_not_hu(ascending: np.ndarray) -> str | None:
     """Say why the values of a chest CT cannot be Hounsfield units, or return None if they can.
 
     A chest holds air (lungs, surroundings) and soft tissue. A lost intercept leaves no air, an intercept applied
@@ -163,8 +190,8 @@ def why_not_hu(sample: np.ndarray) -> str | None:
 
     Parameters
     ----------
-    sample : 1-D array
-        Finite HU of voxels spread over the scan.
+    ascending : 1-D array
+        Finite HU of voxels spread over the scan, sorted.
 
     Examples
     --------
@@ -172,15 +199,16 @@ def why_not_hu(sample: np.ndarray) -> str | None:
     >>> why_not_hu(np.array([24.0, 1064.0]))
     'no air: 0.0 % of the voxels are below -400 HU, a chest has at least 1 %'
     """
-    lowest, highest = float(sample.min()), float(sample.max())
+    lowest, highest = float(ascending[0]), float(ascending[-1])
     if lowest < LOWEST_HU or highest > HIGHEST_HU:
         return f"values reach from {lowest:g} to {highest:g}, HU from {LOWEST_HU:g} to {HIGHEST_HU:g}"
-    air = float(np.mean(sample < AIR_BELOW_HU))
+    air = float(np.searchsorted(ascending, AIR_BELOW_HU)) / ascending.size
     if air < LEAST_AIR:
         return (
             f"no air: {air:.1%} of the voxels are below {AIR_BELOW_HU:g} HU, a chest has at least {LEAST_AIR:.0%}"
         ).replace("%", " %")
-    tissue = float(np.mean((sample >= TISSUE_HU[0]) & (sample <= TISSUE_HU[1])))
+    below, upto = np.searchsorted(ascending, TISSUE_HU[0]), np.searchsorted(ascending, TISSUE_HU[1], side="right")
+    tissue = float(upto - below) / ascending.size
     if tissue < LEAST_TISSUE:
         return (
             f"no soft tissue: {tissue:.1%} of the voxels are from {TISSUE_HU[0]:g} to {TISSUE_HU[1]:g} HU, "

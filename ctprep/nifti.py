@@ -8,6 +8,7 @@ import contextlib
 import gzip
 import hashlib
 import io
+import math
 import os
 import stat
 from collections.abc import Iterator
@@ -27,8 +28,12 @@ GZIP_MAGIC = b"\x1f\x8b"
 LARGEST_INFLATION = 1032
 """Deflate cannot expand further: 258 bytes from two bits, RFC 1951."""
 
-SLAB_BYTES = 512 << 10
-"""Bytes of voxels read together: they stay in the second-level cache while they are reduced."""
+READ_BYTES = 64 << 10
+"""Bytes of a file read, and hashed, at once: they are inflated while they are still in the cache."""
+
+SLAB_VOXELS = 64 << 10
+"""Voxels read together: they, and what is made of them, stay in the second-level cache. Where a slice has more of
+them, its rows are added up in parts, so that this number belongs to the arithmetic."""
 
 
 def read_header(path: str | os.PathLike[str]) -> NiftiHeader:
@@ -92,12 +97,13 @@ class NiftiReader:
         self._source = self._open(voxel_file_of(self.path))
 
     def slabs(self) -> Iterator[np.ndarray]:
-        """Yield the voxels once, a few slices at a time.
+        """Yield the voxels once, in the order of the file, `SLAB_VOXELS` of them at most unless a row has more.
 
         Yields
         ------
-        (third, second, first) array of the header's dtype
-            Consecutive slices, as stored, without slope and intercept. Valid until the next one is asked for.
+        (slices, rows, first) array of the header's dtype
+            Consecutive slices, or consecutive rows of one slice where a slice is large; as stored, without slope and
+            intercept. Valid until the next one is asked for.
 
         Raises
         ------
@@ -117,20 +123,23 @@ class NiftiReader:
     def _skip_to_voxels(self) -> None:
         missing = self.header.bytes_before_voxels
         while missing > 0:
-            skipped = self._source.stream.read(min(missing, SLAB_BYTES))
+            skipped = self._source.stream.read(min(missing, READ_BYTES))
             if not skipped:
                 raise EOFError
             missing -= len(skipped)
 
     def _read_slabs(self) -> Iterator[np.ndarray]:
         first, second, third = self.header.grid.shape
-        per_slab = max(1, SLAB_BYTES // self.header.slice_bytes)
-        buffer = memoryview(bytearray(min(per_slab, third) * self.header.slice_bytes))
-        for start in range(0, third, per_slab):
-            slices = min(per_slab, third - start)
-            filled = buffer[: slices * self.header.slice_bytes]
-            read_exactly(self._source.stream, filled)
-            yield np.frombuffer(filled, self.header.dtype).reshape(slices, second, first)
+        rows = min(second, max(1, SLAB_VOXELS // first))
+        slices = min(third, max(1, SLAB_VOXELS // (first * second)))
+        itemsize = self.header.dtype.itemsize
+        buffer = memoryview(bytearray(slices * rows * first * itemsize))
+        for start_slice in range(0, third, slices):
+            for start_row in range(0, second, rows):
+                shape = min(slices, third - start_slice), min(rows, second - start_row), first
+                filled = buffer[: math.prod(shape) * itemsize]
+                read_exactly(self._source.stream, filled)
+                yield np.frombuffer(filled, self.header.dtype).reshape(shape)
 
     @property
     def sha256(self) -> str:
@@ -154,7 +163,7 @@ class _Source(io.RawIOBase):
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
-        count = self._file.readinto(buffer)
+        count = self._file.readinto(memoryview(buffer)[:READ_BYTES])
         self._digest.update(memoryview(buffer)[:count])
         return count
 
@@ -225,7 +234,7 @@ def read_exactly(stream: BinaryIO, buffer: memoryview) -> None:
 def drain(stream: BinaryIO, *, limit: int) -> int:
     """Read to the end of a stream, so that its checksum is verified, but stop after `limit` bytes; count them."""
     count = 0
-    while count < limit and (rest := stream.read(min(limit - count, SLAB_BYTES))):
+    while count < limit and (rest := stream.read(min(limit - count, READ_BYTES))):
         count += len(rest)
     return count
 

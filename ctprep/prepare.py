@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from ctprep.intensity import (
     hounsfield,
     hu_quantiles,
     sample_step,
+    sorted_finite,
     stored_from_unit,
     why_not_hu,
 )
@@ -81,7 +83,7 @@ def _prepare_stream(reader: NiftiReader, recipe: Recipe) -> PreparedScan:
     lower, upper = recipe.window
     for hu in _hu_slabs(reader):
         survey.add(hu)
-        resampler.add(above_air(hu, lower=lower, upper=upper))
+        resampler.add(above_air(hu, lower=lower, upper=upper, overwrite_hu=True))
     survey.judge(reader.path.name, require_hu=recipe.require_hu)
     unit = np.clip(order.transpose(resampler.result()) / np.float32(upper - lower), 0, 1)
     record = ScanRecord(
@@ -113,33 +115,38 @@ class _Survey:
     def __init__(self, header: NiftiHeader) -> None:
         self.nonfinite = 0
         self._voxels = 0
-        self._slices = 0
+        self._rows = 0
+        self._rows_per_slice = header.grid.shape[1]
         self._step = sample_step(header.grid.shape)
         self._parts: list[np.ndarray] = []
 
     def add(self, hu: np.ndarray) -> None:
-        """Take the next (third, second, first) slab of HU."""
+        """Take the next (slices, rows, first) slab of HU."""
         self.nonfinite += count_nonfinite(hu)
         self._voxels += hu.size
-        first = -self._slices % self._step
-        part = hu[first :: self._step, :: self._step, :: self._step]
-        self._parts.append(part.astype(np.float64).ravel())
-        self._slices += len(hu)
+        start_slice, start_row = divmod(self._rows, self._rows_per_slice)
+        self._rows += hu.shape[0] * hu.shape[1]
+        part = hu[-start_slice % self._step :: self._step, -start_row % self._step :: self._step, :: self._step]
+        if part.size:
+            self._parts.append(part.flatten())  # a copy: the slab is valid for now only
+
+    @cached_property
+    def _sample(self) -> np.ndarray:
+        return sorted_finite(np.concatenate(self._parts))
 
     @property
     def quantiles(self) -> np.ndarray:
-        return hu_quantiles(np.concatenate(self._parts))
+        return hu_quantiles(self._sample)
 
     def judge(self, name: str, *, require_hu: bool) -> None:
         """Raise the `BadScan` that says why the values cannot be trusted, if they cannot."""
-        sample = np.concatenate(self._parts)
-        sample = sample[np.isfinite(sample)]
+        sample = self._sample
         if self.nonfinite > MOST_NONFINITE * self._voxels or not sample.size:
             raise NonFinite(
                 f"{name}: {self.nonfinite:,} of its {self._voxels:,} voxels are NaN or infinite, "
                 f"at most {MOST_NONFINITE:.0%} can be taken for air; convert it anew from its source"
             )
-        if sample.min() == sample.max():
+        if sample[0] == sample[-1]:
             raise Constant(f"{name}: every voxel looked at is {sample[0]:g}; convert it anew from its source")
         if require_hu and (problem := why_not_hu(sample)):
             raise NotHounsfield(

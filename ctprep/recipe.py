@@ -14,7 +14,7 @@ from typing import Any
 
 from ctprep.errors import RecipeError
 
-ARITHMETIC_VERSION = 1
+ARITHMETIC_VERSION = 2
 """Raised whenever the same input would give other voxels."""
 
 STORED_DTYPES = ("float16", "float32", "uint8")

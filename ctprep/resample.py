@@ -1,7 +1,7 @@
 """How voxels of one grid become voxels of another: separable, antialiased, slab by slab.
 
 Each axis has a matrix of weights from a triangle kernel that is widened by the shrink factor, which Pillow, JAX and
-TensorFlow call antialiased linear. Arithmetic is float32 in a fixed order that does not depend on the slabs.
+TensorFlow call antialiased linear. Arithmetic is float32 in a fixed order, which follows from the shape alone.
 """
 
 import numpy as np
@@ -41,8 +41,9 @@ def axis_weights(n_source: int, n_target: int, *, scale: float, offset: float) -
     weight[(tap < 0) | (tap >= n_source) | ~inside[:, None]] = 0
     total = weight.sum(axis=1, keepdims=True)
     weight = np.divide(weight, total, out=np.zeros_like(weight), where=total > 0).astype(np.float32)
-    row, column = np.nonzero(weight)
-    return scipy.sparse.csr_matrix((weight[row, column], (row, tap[row, column])), shape=(n_target, n_source))
+    taken = weight > 0
+    ends = np.append(0, taken.sum(axis=1).cumsum())
+    return scipy.sparse.csr_matrix((weight[taken], tap[taken], ends), shape=(n_target, n_source))
 
 
 def file_axis_weights(
@@ -63,7 +64,10 @@ def file_axis_weights(
 
 
 class SlabResampler:
-    """Resamples a volume that arrives as slabs of slices, keeping only the result in memory.
+    """Resamples a volume that arrives as slabs, keeping only the result and a few of its planes in memory.
+
+    Each slab is reduced along its rows, then added to the planes of the result that its slices reach; a plane is
+    reduced along the first axis, the last one, when no further slice reaches it.
 
     Parameters
     ----------
@@ -82,26 +86,81 @@ class SlabResampler:
 
     def __init__(self, weights: tuple[scipy.sparse.csr_matrix, ...]) -> None:
         self._first, self._second, third = weights
-        self._third = third.tocsc()
-        self._sum = np.zeros((third.shape[0], self._first.shape[0], self._second.shape[0]), np.float32)
-        self._next_slice = 0
+        self._reached = _targets_by_source(third)
+        self._complete = _targets_by_last_source(third)
+        self._result = np.zeros((third.shape[0], self._first.shape[0], self._second.shape[0]), np.float32)
+        self._planes: dict[int, np.ndarray] = {}
+        self._row_weights: dict[tuple[int, int, int], tuple[slice, scipy.sparse.csr_matrix]] = {}
+        self._rows_taken = 0
 
     def add(self, slab: np.ndarray) -> None:
-        """Take the next slices.
+        """Take the next voxels.
 
         Parameters
         ----------
-        slab : (third, second, first) float32 array
-            Consecutive slices in the order of the file's bytes; 0 is air.
+        slab : (slices, rows, first) float32 array
+            Consecutive slices, or consecutive rows of one slice, in the order of the file's bytes; 0 is air.
         """
-        for plane in slab:
-            # One slice at a time, so that the order of additions is the same whatever the size of a slab.
-            reduced = self._first @ np.ascontiguousarray((self._second @ plane).T)
-            begin, end = self._third.indptr[self._next_slice : self._next_slice + 2]
-            for target, weight in zip(self._third.indices[begin:end], self._third.data[begin:end], strict=True):
-                self._sum[target] += weight * reduced
-            self._next_slice += 1
+        n_slices, n_rows, n_first = slab.shape
+        start_slice, start_row = divmod(self._rows_taken, self._second.shape[1])
+        self._rows_taken += n_slices * n_rows
+        targets, weights = self._weights_of(n_slices, start_row, n_rows)
+        reduced = (weights @ slab.reshape(n_slices * n_rows, n_first)).reshape(n_slices, -1, n_first)
+        for index, part in enumerate(reduced, start_slice):
+            self._accumulate(index, targets, part)
+            if start_row + n_rows == self._second.shape[1]:
+                self._finish(index)
+
+    def _weights_of(self, n_slices: int, start_row: int, n_rows: int) -> tuple[slice, scipy.sparse.csr_matrix]:
+        """Return which rows of a plane are reached from some rows of each of some slices, and with what weights."""
+        key = n_slices, start_row, n_rows
+        if key not in self._row_weights:
+            weights = self._second[:, start_row : start_row + n_rows]
+            reached = np.flatnonzero(np.diff(weights.indptr))
+            targets = slice(reached[0], reached[-1] + 1) if reached.size else slice(0, 0)
+            self._row_weights[key] = targets, _block_diagonal(weights[targets], n_slices)
+        return self._row_weights[key]
+
+    def _accumulate(self, index: int, targets: slice, part: np.ndarray) -> None:
+        for plane, weight in self._reached[index]:
+            if plane not in self._planes:
+                self._planes[plane] = np.zeros((self._second.shape[0], part.shape[1]), np.float32)
+            self._planes[plane][targets] += weight * part
+
+    def _finish(self, index: int) -> None:
+        for plane in self._complete.get(index, ()):
+            self._result[plane] = self._first @ np.ascontiguousarray(self._planes.pop(plane).T)
 
     def result(self) -> np.ndarray:
         """Return the resampled (first, second, third) float32 volume, in the file's axes."""
-        return self._sum.transpose(1, 2, 0)
+        return self._result.transpose(1, 2, 0)
+
+
+def _block_diagonal(weights: scipy.sparse.csr_matrix, n_blocks: int) -> scipy.sparse.csr_matrix:
+    """Return a matrix that applies the same weights to each block of rows: `scipy.sparse.kron`, ten times as fast."""
+    n_target, n_source = weights.shape
+    block = np.arange(n_blocks)[:, None]
+    columns = (weights.indices + n_source * block).ravel()
+    ends = (weights.indptr[1:] + weights.nnz * block).ravel()
+    return scipy.sparse.csr_matrix(
+        (np.tile(weights.data, n_blocks), columns, np.append(0, ends)), shape=(n_blocks * n_target, n_blocks * n_source)
+    )
+
+
+def _targets_by_source(weights: scipy.sparse.csr_matrix) -> list[list[tuple[int, np.float32]]]:
+    """Return the targets that each source reaches, with their weights."""
+    by_source = weights.tocsc()
+    bounds = zip(by_source.indptr[:-1], by_source.indptr[1:], strict=True)
+    return [
+        list(zip(by_source.indices[begin:end].tolist(), by_source.data[begin:end], strict=True))
+        for begin, end in bounds
+    ]
+
+
+def _targets_by_last_source(weights: scipy.sparse.csr_matrix) -> dict[int, list[int]]:
+    """Return the targets that are complete with each source."""
+    complete: dict[int, list[int]] = {}
+    for target, (begin, end) in enumerate(zip(weights.indptr[:-1], weights.indptr[1:], strict=True)):
+        if begin < end:
+            complete.setdefault(int(weights.indices[begin:end].max()), []).append(target)
+    return complete

@@ -5,11 +5,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from ctprep.intensity import (
+    HU_QUANTILES,
     above_air,
     count_nonfinite,
     hounsfield,
     hu_from_unit,
     hu_quantiles,
+    sorted_finite,
     stored_from_unit,
     unit_from_stored,
     why_not_hu,
@@ -63,8 +65,21 @@ def test_hu_come_back_from_the_unit_interval():
 
 
 def test_quantiles_ignore_what_is_not_finite():
-    assert hu_quantiles(np.array([np.nan, 1, 2, 3], np.float32))[5] == 2
-    assert np.isnan(hu_quantiles(np.array([np.nan], np.float32))).all()
+    assert hu_quantiles(sorted_finite(np.array([np.nan, 3, 1, np.inf, 2], np.float32)))[5] == 2
+    assert np.isnan(hu_quantiles(sorted_finite(np.array([np.nan], np.float32)))).all()
+
+
+@given(st.lists(st.integers(-(2**15), 2**15 - 1), min_size=1), st.sampled_from(["int16", ">i2", "int32", "float32"]))
+def test_quantiles_are_those_of_numpy(values, dtype):
+    sample = np.array(values, dtype)
+    assert np.allclose(hu_quantiles(sorted_finite(sample)), np.quantile(sample.astype(float), HU_QUANTILES), atol=2e-3)
+
+
+def test_the_values_given_are_kept_unless_they_may_be_overwritten():
+    for dtype in ("int16", "int8", "float32"):
+        hu = np.array([-100, 0, 100], dtype)
+        above_air(hu, lower=-50, upper=50)
+        assert hu.tolist() == [-100, 0, 100]
 
 
 @pytest.mark.parametrize(
@@ -77,6 +92,6 @@ def test_quantiles_ignore_what_is_not_finite():
     ],
 )
 def test_values_that_cannot_be_hu_are_told_apart(change, why):
-    chest = np.array([-1000.0] * 50 + [-850.0] * 20 + [40.0] * 30)
+    chest = np.array([-1000.0] * 50 + [-850.0] * 20 + [40.0] * 30)  # ascending
     assert why_not_hu(chest) is None
     assert why_not_hu(change(chest)).startswith(why)

@@ -30,8 +30,9 @@ NIBABEL_DATA = Path(nibabel.__file__).parent / "tests" / "data"
 def read(path):
     """Return all voxels in file axes, scaled, and the digest."""
     with NiftiReader(path) as reader:
-        slabs = np.concatenate([slab.copy() for slab in reader.slabs()])
-        return slabs.transpose(2, 1, 0) * reader.header.slope + reader.header.inter, reader.sha256
+        stored = np.concatenate([slab.flatten() for slab in reader.slabs()])
+        volume = stored.reshape(reader.header.grid.shape, order="F")
+        return volume * reader.header.slope + reader.header.inter, reader.sha256
 
 
 def edit_header(path, **fields):
@@ -110,10 +111,20 @@ def test_an_extended_header_is_skipped(make_scan, tmp_path):
     assert np.array_equal(read(tmp_path / "extended.nii.gz")[0], chest_hu())
 
 
-def test_slabs_are_consecutive_slices(make_scan, monkeypatch):
-    monkeypatch.setattr("ctprep.nifti.SLAB_BYTES", 24 * 20 * 2 * 5)
+@pytest.mark.parametrize(
+    ("slab_voxels", "shapes"),
+    [
+        (24 * 20 * 5, [(5, 20, 24), (5, 20, 24), (2, 20, 24)]),  # whole slices
+        (24 * 20 - 1, [(1, 19, 24), (1, 1, 24)] * 12),  # rows of one slice
+        (24 * 8, [(1, 8, 24), (1, 8, 24), (1, 4, 24)] * 12),
+        (1, [(1, 1, 24)] * 240),  # never less than a row
+    ],
+)
+def test_slabs_are_consecutive_slices_or_rows_of_one(make_scan, monkeypatch, slab_voxels, shapes):
+    monkeypatch.setattr("ctprep.nifti.SLAB_VOXELS", slab_voxels)
     with NiftiReader(make_scan()) as reader:
-        assert [len(slab) for slab in reader.slabs()] == [5, 5, 2]
+        assert [slab.shape for slab in reader.slabs()] == shapes
+    assert np.array_equal(read(make_scan())[0], chest_hu())
 
 
 @pytest.mark.parametrize(

@@ -24,11 +24,13 @@ def pillow_along(volume, axis, n_target):
     return np.moveaxis(np.asarray(image).reshape(n_target, *moved.shape[1:]), 0, axis)
 
 
-def resample(volume, weights, slices_at_once):
+def resample(volume, weights, slices_at_once, rows_at_once=None):
     resampler = SlabResampler(weights)
     stored = np.ascontiguousarray(volume.transpose(2, 1, 0))
+    rows_at_once = rows_at_once or stored.shape[1]
     for start in range(0, len(stored), slices_at_once):
-        resampler.add(stored[start : start + slices_at_once])
+        for row in range(0, stored.shape[1], rows_at_once):
+            resampler.add(stored[start : start + slices_at_once, row : row + rows_at_once])
     return resampler.result()
 
 
@@ -56,10 +58,27 @@ def test_the_same_shape_changes_nothing(n):
 
 
 @given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 2**32 - 1))
-def test_the_size_of_the_slabs_changes_no_bit(first, second, seed):
+def test_the_number_of_slices_in_a_slab_changes_no_bit(first, second, seed):
     volume = np.random.default_rng(seed).uniform(0, 1400, (11, 7, 29)).astype(np.float32)
     weights = tuple(stretch_weights(*pair) for pair in ((11, 5), (7, 9), (29, 8)))
     assert np.array_equal(resample(volume, weights, first), resample(volume, weights, second))
+
+
+@given(st.integers(1, 23), st.integers(0, 2**32 - 1))
+def test_rows_of_a_slice_may_come_apart(rows_at_once, seed):
+    volume = np.random.default_rng(seed).uniform(0, 1400, (11, 23, 9)).astype(np.float32)
+    weights = tuple(stretch_weights(*pair) for pair in ((11, 5), (23, 7), (9, 4)))
+    apart = resample(volume, weights, 1, rows_at_once)
+    assert np.abs(apart - resample(volume, weights, 1)).max() <= 1400 * 1e-6
+
+
+def test_only_the_planes_that_are_still_reached_are_kept():
+    weights = tuple(stretch_weights(*pair) for pair in ((8, 4), (8, 4), (1000, 250)))
+    resampler = SlabResampler(weights)
+    for _ in range(1000):
+        resampler.add(np.ones((1, 8, 8), np.float32))
+        assert len(resampler._planes) <= 2
+    assert np.allclose(resampler.result(), 1)
 
 
 def test_a_zone_plate_shows_no_aliasing_that_pillow_does_not_show():

@@ -105,7 +105,7 @@ def test_every_array_of_the_contract_is_there_with_its_dtype_and_axes(tmp_path):
         assert saved["codecs"][-1]["name"] == "crc32c"
     attributes = json.loads((tmp_path / "out.zarr" / "zarr.json").read_text())["attributes"]["ctprep"]
     assert attributes["format"] == 1
-    assert attributes["recipe"]["arithmetic"] == 1
+    assert attributes["recipe"]["arithmetic"] == 2
     assert attributes["recipe_digest"] == Recipe(shape=(8, 6, 4)).digest
 
 
