@@ -119,8 +119,10 @@ def _unseen_rows(folder: Run, store: Store) -> tuple[np.ndarray, tuple[str, ...]
     volumes = {row.volume_crc32c for row in learnt}
     is_seen = np.array(
         [
-            patient in patients or record.source_sha256 in sources or str(checksum) in volumes
-            for patient, record, checksum in zip(store.patients, store.records, store.checksums, strict=True)
+            patient in patients or sha256 in sources or str(checksum) in volumes
+            for patient, sha256, checksum in zip(
+                store.patients, store.records.source_sha256, store.checksums, strict=True
+            )
         ],
         dtype=bool,
     )

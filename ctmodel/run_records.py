@@ -131,8 +131,7 @@ def fingerprint(store: Store) -> str:
 
 
 def _identities(store: Store) -> Iterator[tuple]:
-    hashes = (record.source_sha256 for record in store.records)
-    return zip(store.scans, store.labels.tolist(), store.patients, hashes, strict=True)
+    return zip(store.scans, store.labels.tolist(), store.patients, store.records.source_sha256, strict=True)
 
 
 def split_rows(store: Store, split: Split) -> list[SplitRow]:

@@ -133,7 +133,7 @@ def _table_for(raw: Path, labels: str | os.PathLike[str] | None, label_column: s
     return None
 
 
-def _scans_with_labels(found: Mapping[str, Path], table: LabelTable | None) -> list[LabelledScan]:
+def _scans_with_labels(found: Mapping[str, str], table: LabelTable | None) -> list[LabelledScan]:
     named = []
     for scan, path in found.items():
         row = _row_for(scan, table)

@@ -7,18 +7,19 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from ctprep.assemble import FinishedVolumes, assemble
 from ctprep.catalog import Catalog, find_scans
 from ctprep.errors import NothingConverted, RecipeMismatch, StoreError, TargetError
 from ctprep.observe import Stock, observe_all
-from ctprep.plan import Action, Plan, duplicates, make_plan
+from ctprep.plan import Action, Plan, make_plan
 from ctprep.recipe import Recipe, differences
-from ctprep.scan import Rejection, Scan, ScanRecord
+from ctprep.scan import Rejection, Scan
 from ctprep.scan_task import Outcome, ScanTask, convert_scan, lost_scan
 from ctprep.schedule import check_scheduler, run_all
-from ctprep.sources import Remembered, Stamp, load_remembered, save_remembered
-from ctprep.staging import Staging, link_or_copy, said_of_target
+from ctprep.sources import Stamp, load_remembered, save_remembered
+from ctprep.staging import Staging, said_of_target
 from ctprep.store import Store, is_ctprep_store, open_store
-from ctprep.store_format import StoreContents, chunk_path, stated_checksum, write_tables
+from ctprep.work_folder import WorkFolder
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], object]]]
 """Given a number of scans, a context whose value is called with 1 after each of them."""
@@ -61,17 +62,14 @@ class _Job:
     catalog: Catalog
     recipe: Recipe
     staging: Staging
+    stock: Stock
     plan: Plan
     stamps: Mapping[str, Stamp]
     strict: bool
 
-    def places(self, scan: str) -> tuple[Path, Path]:
-        """Return where the chunk and the record of a scan are left."""
-        return Stock.places(self.staging.work(self.recipe.digest), scan, self.stamps[scan])
-
-
-Results = Mapping[str, ScanRecord | Rejection]
-"""What became of each scan that was converted, by id."""
+    def name(self, scan: str) -> str:
+        """Return the name of a scan's volume in the working folder."""
+        return self.stamps[scan].name_for(scan)
 
 
 def convert(
@@ -130,11 +128,11 @@ def convert(
     staging = Staging(target)
     with staging.locked():
         existing = None if rebuild else _existing(target, recipe)
-        job = _Job(catalog, recipe, staging, *_plan(catalog, recipe, staging, existing), strict)
-        results = _run(
-            job, partial(run_all, when_lost=lost_scan, scheduler=scheduler, workers=workers), progress or _silent
-        )
-        return _commit(job, results)
+        stock = _stock(staging, recipe, existing)
+        job = _Job(catalog, recipe, staging, stock, *_plan(catalog, stock), strict)
+        run = partial(run_all, when_lost=lost_scan, scheduler=scheduler, workers=workers)
+        rejected = _commit(job, _run(job, run, progress or _silent))
+        return Conversion(open_store(target), job.plan, rejected)
 
 
 def plan_conversion(
@@ -152,7 +150,7 @@ def plan_conversion(
     catalog = raw if isinstance(raw, Catalog) else find_scans(raw)
     target = _own_target(out)
     existing = None if rebuild else _existing(target, recipe)
-    return _plan(catalog, recipe, Staging(target), existing)[0]
+    return _plan(catalog, _stock(Staging(target), recipe, existing))[0]
 
 
 def _own_target(out: str | os.PathLike[str]) -> Path:
@@ -180,31 +178,37 @@ def _existing(target: Path, recipe: Recipe) -> Store | None:
     return store
 
 
-def _plan(
-    catalog: Catalog, recipe: Recipe, staging: Staging, existing: Store | None
-) -> tuple[Plan, Mapping[str, Stamp]]:
-    remembered = load_remembered(staging.sources)
-    observations, stamps = observe_all(catalog.scans, Stock(existing, staging.work(recipe.digest), remembered))
-    return make_plan(catalog.scans, observations, existing=existing.scans if existing else ()), stamps
+def _stock(staging: Staging, recipe: Recipe, existing: Store | None) -> Stock:
+    return Stock(existing, WorkFolder(staging.work(recipe.digest)), load_remembered(staging.sources))
 
 
-def _run(job: _Job, run: Callable[..., None], progress: Progress) -> Results:
-    """Convert what the plan says, leaving each finished volume in the working folder."""
+def _plan(catalog: Catalog, stock: Stock) -> tuple[Plan, Mapping[str, Stamp]]:
+    observations, stamps = observe_all(catalog.scans, stock)
+    return make_plan(catalog.scans, observations, existing=stock.store.scans if stock.store else ()), stamps
+
+
+def _run(job: _Job, run: Callable[..., None], progress: Progress) -> list[Rejection]:
+    """Convert what the plan says, leaving each finished volume in the working folder; return what was rejected."""
     _stop_if_strict(job, [*job.catalog.rejected, *_by_header(job.plan)])
-    rows = [row for row in job.plan.rows if row.action is Action.CONVERT]
-    results: dict[str, ScanRecord | Rejection] = {}
-    with said_of_target(job.staging.target), progress(len(rows)) as advance:
-        job.staging.work(job.recipe.digest).mkdir(parents=True, exist_ok=True)
+    rejected: list[Rejection] = []
+    tasks = (_task(job, row.scan) for row in job.plan.rows if row.action is Action.CONVERT)
+    with (
+        said_of_target(job.staging.target),
+        progress(job.plan.count(Action.CONVERT)) as advance,
+        job.stock.work.open_journal() as journal,
+    ):
 
         def keep(outcome: Outcome) -> None:
             scan, result = outcome
             if isinstance(result, Rejection):
                 _stop_if_strict(job, [result])
-            results[scan] = result
+                rejected.append(result)
+            else:
+                journal.append(job.name(scan), result)
             advance(1)
 
-        run(convert_scan, (_task(job, row.scan) for row in rows), keep)
-    return results
+        run(convert_scan, tasks, keep)
+    return rejected
 
 
 def _silent(_total: int) -> AbstractContextManager[Callable[[int], object]]:
@@ -212,7 +216,7 @@ def _silent(_total: int) -> AbstractContextManager[Callable[[int], object]]:
 
 
 def _task(job: _Job, scan: Scan) -> ScanTask:
-    return ScanTask(scan.id, scan.path.absolute(), job.recipe, *job.places(scan.id))
+    return ScanTask(scan.id, scan.path.absolute(), job.recipe, job.stock.work.chunk(job.name(scan.id)))
 
 
 def _by_header(plan: Plan) -> list[Rejection]:
@@ -225,53 +229,23 @@ def _stop_if_strict(job: _Job, rejected: Sequence[Rejection]) -> None:
         raise NothingConverted(f"{first.scan}: {first.code}: {first.reason} (nothing was committed)")
 
 
-def _commit(job: _Job, results: Results) -> Conversion:
-    """Put the store of all that succeeded into the target's place."""
+def _commit(job: _Job, by_voxels: Sequence[Rejection]) -> tuple[Rejection, ...]:
+    """Put the store of all that succeeded into the target's place; return what is not in it."""
     catalog, staging = job.catalog, job.staging
-    records, chunks = _finished(job, results)
-    rejected = _all_rejections(job, results, records)
-    _stop_if_strict(job, rejected)
+    rejected = [*catalog.rejected, *_by_header(job.plan), *by_voxels]
     bad = {rejection.scan for rejection in rejected}
-    kept = tuple(scan for scan in catalog.scans if scan.id not in bad)
-    if not kept:
-        raise NothingConverted(f"{catalog.raw}: all {len(rejected)} scans were rejected; no store was made", rejected)
+    volumes = FinishedVolumes.of([row for row in job.plan.rows if row.scan.id not in bad], job.stock, job.stamps)
+    alike = volumes.alike()
+    everything = tuple(sorted([*rejected, *alike]))
+    _stop_if_strict(job, everything)
+    kept = volumes.without({rejection.scan for rejection in alike})
+    if not kept.rows:
+        raise NothingConverted(
+            f"{catalog.raw}: all {len(everything)} scans were rejected; no store was made", everything
+        )
     with said_of_target(staging.target):
-        checksums = _gather(staging.next, [chunks[scan.id] for scan in kept])
-        kept_records = tuple(records[scan.id] for scan in kept)
-        write_tables(staging.next, StoreContents(job.recipe, catalog.classes, kept, kept_records, checksums, rejected))
+        assemble(staging.next, kept, recipe=job.recipe, classes=catalog.classes, rejected=everything)
     staging.commit()
     with suppress(OSError):  # what is remembered saves time, and nothing else
-        save_remembered(staging.sources, _to_remember(job.stamps, records))
-    return Conversion(open_store(staging.target), job.plan, rejected)
-
-
-def _finished(job: _Job, results: Results) -> tuple[dict[str, ScanRecord], dict[str, Path]]:
-    """Return the record and the chunk of every scan that has them."""
-    records: dict[str, ScanRecord] = {}
-    chunks: dict[str, Path] = {}
-    for row in job.plan.rows:
-        scan, result = row.scan.id, results.get(row.scan.id)
-        if row.finished:
-            records[scan], chunks[scan] = row.finished.record, row.finished.chunk
-        elif isinstance(result, ScanRecord):
-            records[scan], chunks[scan] = result, job.places(scan)[0]
-    return records, chunks
-
-
-def _all_rejections(job: _Job, results: Results, records: Mapping[str, ScanRecord]) -> tuple[Rejection, ...]:
-    by_voxels = [result for result in results.values() if isinstance(result, Rejection)]
-    good = [scan for scan in job.catalog.scans if scan.id in records]
-    alike = duplicates(good, {scan.id: records[scan.id].source_sha256 for scan in good})
-    return tuple(sorted([*job.catalog.rejected, *_by_header(job.plan), *by_voxels, *alike]))
-
-
-def _gather(folder: Path, chunks: list[Path]) -> tuple[int, ...]:
-    """Put the chunks of all rows into a new tree; return their checksums."""
-    (folder / chunk_path(0)).parent.mkdir(parents=True)
-    for row, chunk in enumerate(chunks):
-        link_or_copy(chunk, folder / chunk_path(row))
-    return tuple(stated_checksum(folder / chunk_path(row)) for row in range(len(chunks)))
-
-
-def _to_remember(stamps: Mapping[str, Stamp], records: Mapping[str, ScanRecord]) -> dict[str, Remembered]:
-    return {scan: Remembered(stamps[scan], record.source_sha256) for scan, record in records.items()}
+        save_remembered(staging.sources, volumes.to_remember())
+    return everything

@@ -4,9 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 
-from ctprep.scan import UNLABELLED, Rejection, Scan, ScanRecord
+from ctprep.scan import UNLABELLED, Rejection, Scan
 
 
 class Action(StrEnum):
@@ -17,25 +16,23 @@ class Action(StrEnum):
     REJECT = "reject"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class FinishedVolume:
     """A volume that exists already.
 
     Parameters
     ----------
-    chunk : Path
-        Its encoded chunk.
-    record : ScanRecord
     why : str
         Why it can be taken for the scan's volume.
+    row : int, optional
+        Its row in the existing store; None for one that an interrupted conversion left.
     """
 
-    chunk: Path
-    record: ScanRecord
     why: str
+    row: int | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Observation:
     """What was seen of a scan from outside.
 
@@ -54,7 +51,7 @@ class Observation:
     why_convert: str = "new"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PlanRow:
     """What becomes of one scan.
 
@@ -109,11 +106,12 @@ def make_plan(scans: Sequence[Scan], observations: Mapping[str, Observation], *,
     scans : sequence of Scan
         In row order.
     observations : mapping of str to Observation
-        By scan id; a scan without one is new.
+        By scan id; a scan without one is new, which most of them are.
     existing : sequence of str
         Ids in the store that will be replaced.
     """
-    rows = tuple(_decide(scan, observations.get(scan.id, Observation())) for scan in scans)
+    new = Observation()
+    rows = tuple(_decide(scan, observations.get(scan.id, new)) for scan in scans)
     return Plan(rows, tuple(existing))
 
 
@@ -140,7 +138,7 @@ def duplicates(scans: Sequence[Scan], sha256: Mapping[str, str]) -> list[Rejecti
 
     Examples
     --------
-    >>> twice = [Scan(name, Path(name), 0, name) for name in ("a", "b")]
+    >>> twice = [Scan(name, f"{name}.nii", 0, name) for name in ("a", "b")]
     >>> [(rejected.scan, rejected.reason) for rejected in duplicates(twice, {"a": "5ca1e", "b": "5ca1e"})]
     [('b', 'b: has the same bytes as a; leave one of them out')]
     """

@@ -21,13 +21,13 @@ class RawFiles:
 
     Parameters
     ----------
-    found : mapping of str to Path
-        By scan id.
+    found : mapping of str to str
+        Paths by scan id.
     unusable : tuple of Rejection
         Files whose names alone make them unusable, and folders that are links.
     """
 
-    found: Mapping[str, Path]
+    found: Mapping[str, str]
     unusable: tuple[Rejection, ...]
 
 
@@ -41,7 +41,7 @@ def list_raw_files(raw: Path) -> RawFiles:
     CatalogError
         If a folder cannot be listed, or there is no scan.
     """
-    found: dict[str, Path] = {}
+    found: dict[str, str] = {}
     unusable: dict[str, Rejection] = {}
     others: Counter[str] = Counter()
     root = raw.resolve()
@@ -54,7 +54,7 @@ def list_raw_files(raw: Path) -> RawFiles:
             unusable[rejection.scan] = rejection
             found.pop(scan, None)
         else:
-            found[scan] = path
+            found[scan] = str(path)
     if not found:
         raise CatalogError(f"{raw}: {_why_none(unusable, others)}")
     return RawFiles(found, tuple(unusable.values()))
@@ -105,14 +105,12 @@ def _judge_name(scan: str, path: Path, root: Path) -> Rejection | None:
     return None
 
 
-def _judge_twin(
-    scan: str, path: Path, found: Mapping[str, Path], unusable: Mapping[str, Rejection]
-) -> Rejection | None:
+def _judge_twin(scan: str, path: Path, found: Mapping[str, str], unusable: Mapping[str, Rejection]) -> Rejection | None:
     if scan in unusable:
         return unusable[scan]
     if scan not in found:
         return None
-    names = f"{found[scan].name} and {path.name}"
+    names = f"{Path(found[scan]).name} and {path.name}"
     return Rejection(scan, "duplicate", f"{scan}: two files have this id ({names}); rename or remove one of them")
 
 

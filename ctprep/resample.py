@@ -4,12 +4,15 @@ Each axis has a matrix of weights from a triangle kernel that is widened by the 
 TensorFlow call antialiased linear. Arithmetic is float32 in a fixed order, which follows from the shape alone.
 """
 
+from functools import lru_cache
+
 import numpy as np
 import scipy.sparse
 
 from ctprep.grid import AxisOrder, Sampling, Triple
 
 
+@lru_cache(maxsize=64)  # the scans of a cohort have most of their axes in common
 def axis_weights(n_source: int, n_target: int, *, scale: float, offset: float) -> scipy.sparse.csr_matrix:
     """Return the weight of every source voxel in every target voxel along one axis.
 

@@ -1,6 +1,6 @@
 """What is known of one scan: where it is and whose, what was learnt of it, or why it was rejected."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ UNLABELLED = -1
 """The label of a scan whose class is not known."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Scan:
     """One CT file with what is known of it.
 
@@ -19,8 +19,8 @@ class Scan:
     ----------
     id : str
         Path under the raw folder without suffix, `/` as separator.
-    path : Path
-        The NIfTI file.
+    file : str
+        Path of the NIfTI file.
     label : int
         Index into the classes; `UNLABELLED` where none is known.
     patient : str
@@ -30,10 +30,15 @@ class Scan:
     """
 
     id: str
-    path: Path
+    file: str
     label: int
     patient: str
     meta: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def path(self) -> Path:
+        """The NIfTI file."""
+        return Path(self.file)
 
 
 @dataclass(frozen=True, order=True)
@@ -55,7 +60,7 @@ class Rejection:
     reason: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ScanRecord:
     """What is stored of one scan beside its volume.
 
@@ -81,15 +86,6 @@ class ScanRecord:
     source_sha256: str
     hu_quantile: tuple[float, ...]
     nonfinite: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return every field, ready for JSON."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, saved: dict[str, Any]) -> "ScanRecord":
-        """Return the record that `to_dict` described, also after it went through JSON."""
-        return cls(**{name: nested_tuple(value) for name, value in saved.items()})
 
 
 def nested_tuple(value: Any) -> Any:

@@ -1,6 +1,5 @@
-"""What a worker does: one scan becomes a chunk and a record in the working folder, or a rejection."""
+"""What a worker does: one scan becomes a chunk in the working folder and a record, or a rejection."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +14,7 @@ Outcome = tuple[str, ScanRecord | Rejection]
 """A scan's id, and what became of it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ScanTask:
     """All that a worker needs to convert one scan; small, so that a cluster carries it cheaply.
 
@@ -26,15 +25,14 @@ class ScanTask:
     path : Path
         Its file, absolute.
     recipe : Recipe
-    chunk, record : Path
-        Where the encoded volume and its record are left.
+    chunk : Path
+        Where the encoded volume is left.
     """
 
     scan: str
     path: Path
     recipe: Recipe
     chunk: Path
-    record: Path
 
 
 def convert_scan(task: ScanTask) -> Outcome:
@@ -53,7 +51,6 @@ def convert_scan(task: ScanTask) -> Outcome:
         reason = f"{task.path.name}: could not be prepared ({type(error).__name__}: {error}); please report this"
         return task.scan, Rejection(task.scan, "unreadable", reason)
     write_whole(task.chunk, encode_chunk(prepared.volume))
-    write_whole(task.record, json.dumps(prepared.record.to_dict()).encode())  # last: it says that the chunk is whole
     return task.scan, prepared.record
 
 

@@ -5,35 +5,35 @@ It is kept beside the store, not in it, and may be deleted at any time: contents
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ctprep.errors import BadScan
-from ctprep.files import read_json, write_whole
+from ctprep.files import write_whole
 from ctprep.nifti import source_files, translated_errors
 
 READ_BYTES = 1 << 20
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stamp:
     """What the file system says of a scan's files: if it is the same, the contents are taken to be the same.
 
     Parameters
     ----------
-    files : tuple of (size in bytes, modified in ns, changed in ns, inode)
-        The `.nii`, or the `.hdr` and the `.img`.
+    text : str
+        Size in bytes, times of modification and of change in ns, inode; of the `.nii`, or of the `.hdr` and the `.img`.
     """
 
-    files: tuple[tuple[int, int, int, int], ...]
+    text: str
 
     def name_for(self, scan: str) -> str:
         """Return a file name that no other scan, and no other state of this scan, has."""
-        return hashlib.sha256(f"{scan}\0{self.files}".encode()).hexdigest()[:32]
+        return hashlib.sha256(f"{scan}\0{self.text}".encode()).hexdigest()[:32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Remembered:
     """A file as it was when it was converted."""
 
@@ -51,7 +51,7 @@ def stamp_of(path: Path) -> Stamp:
     """
     with translated_errors(path):
         stats = [file.stat() for file in source_files(path)]
-    return Stamp(tuple((stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino) for stat in stats))
+    return Stamp(" ".join(f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}" for stat in stats))
 
 
 def sha256_of(path: Path) -> str | None:
@@ -70,16 +70,18 @@ def sha256_of(path: Path) -> str | None:
 
 def load_remembered(path: Path) -> dict[str, Remembered]:
     """Return what is remembered by scan id; nothing where the file is missing or damaged."""
+    remembered = {}
     try:
-        return {
-            scan: Remembered(Stamp(tuple(tuple(map(int, file)) for file in files)), str(sha256))  # type: ignore[misc]
-            for scan, (files, sha256) in read_json(path).items()
-        }
-    except (ValueError, TypeError, AttributeError):
+        with open(path, encoding="utf-8") as lines:
+            for line in lines:
+                scan, stamp, sha256 = json.loads(line)
+                remembered[str(scan)] = Remembered(Stamp(str(stamp)), str(sha256))
+    except (OSError, ValueError, TypeError):
         return {}
+    return remembered
 
 
-def save_remembered(path: Path, remembered: Mapping[str, Remembered]) -> None:
-    """Write what is to be remembered, whole or not at all."""
-    saved = {scan: (entry.stamp.files, entry.sha256) for scan, entry in sorted(remembered.items())}
-    write_whole(path, json.dumps(saved).encode())
+def save_remembered(path: Path, remembered: Iterable[tuple[str, Remembered]]) -> None:
+    """Write what is to be remembered of each scan, one line each, whole or not at all."""
+    lines = (json.dumps([scan, entry.stamp.text, entry.sha256]) for scan, entry in remembered)
+    write_whole(path, "\n".join(lines).encode())

@@ -5,7 +5,7 @@ Nothing here knows what a store contains. The folder `.NAME.ctprep` beside the t
 - `lock`: held, through the operating system, by the one conversion that runs;
 - `work/KEY/`: finished volumes and their records, by what they were made from, until they are in a store;
 - `next/`: the tree being assembled; `ready/`: the same, complete and synced; `old/`: what it replaced;
-- `sources.json`: see `ctprep.sources`.
+- `sources.jsonl`: see `ctprep.sources`.
 
 It may be deleted whenever no conversion runs.
 """
@@ -37,7 +37,7 @@ class Staging:
     def __init__(self, target: Path) -> None:
         self.target = target
         self.folder = target.absolute().with_name(f".{target.absolute().name}.ctprep")
-        self.sources = self.folder / "sources.json"
+        self.sources = self.folder / "sources.jsonl"
         self.next = self.folder / "next"
         self._ready = self.folder / "ready"
         self._old = self.folder / "old"

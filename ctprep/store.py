@@ -19,7 +19,8 @@ from ctprep.errors import RecipeError, ScanNotFound, StoreError, StoreNotFound
 from ctprep.files import read_json
 from ctprep.intensity import unit_from_stored
 from ctprep.recipe import Recipe
-from ctprep.scan import Rejection, ScanRecord, nested_tuple
+from ctprep.records import RECORD, Records
+from ctprep.scan import Rejection
 from ctprep.store_format import (
     ATTRIBUTES,
     AXES,
@@ -57,7 +58,7 @@ class Store:
         Index into `classes`; -1 where none is known.
     patients : tuple of str
         Whose scan it is.
-    records : tuple of ScanRecord
+    records : Records
         What is known of each scan beside its volume.
     checksums : (scan,) uint32 array
         CRC-32C of each volume's chunk.
@@ -72,7 +73,7 @@ class Store:
     scans: tuple[str, ...]
     labels: np.ndarray
     patients: tuple[str, ...]
-    records: tuple[ScanRecord, ...]
+    records: Records
     checksums: np.ndarray
     meta: Mapping[str, np.ndarray]
     _volumes: zarr.Array = field(repr=False)
@@ -217,7 +218,7 @@ def _read(path: Path, group: zarr.Group, saved: dict[str, Any]) -> Store:
         scans=tuple(map(str, tables["scan"])),
         labels=tables["label"],
         patients=tuple(map(str, tables["patient"])),
-        records=_records(tables),
+        records=Records.from_columns(n_scans, {name: tables[name] for name in RECORD.names or ()}),
         checksums=tables["volume_crc32c"],
         meta={name.removeprefix(META_PREFIX): values for name, values in meta.items()},
         _volumes=volumes,
@@ -238,15 +239,6 @@ def _table(group: zarr.Group, name: str, n_scans: int) -> np.ndarray:
     if array.nchunks_initialized != array.nchunks:
         raise StoreError(f"its array {name} is missing")
     return np.asarray(array[...])
-
-
-def _records(tables: Mapping[str, np.ndarray]) -> tuple[ScanRecord, ...]:
-    names = ("affine", "source_affine", "source_shape", "source_sha256", "hu_quantile", "nonfinite")
-    columns = [tables[name].tolist() for name in names]
-    return tuple(
-        ScanRecord(**{name: nested_tuple(value) for name, value in zip(names, row, strict=True)})
-        for row in zip(*columns, strict=True)
-    )
 
 
 def _examples(scans: tuple[str, ...]) -> str:

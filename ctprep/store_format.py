@@ -24,7 +24,8 @@ from zarr.storage import MemoryStore
 
 from ctprep.intensity import HU_QUANTILES, UINT8_STEPS
 from ctprep.recipe import Recipe
-from ctprep.scan import NO_VALUE, Rejection, Scan, ScanRecord
+from ctprep.records import RECORD, Records
+from ctprep.scan import NO_VALUE, Rejection, Scan
 
 FORMAT = 1
 ATTRIBUTES = "ctprep"
@@ -68,9 +69,9 @@ class StoreContents:
         Of two, the second is the positive one.
     scans : tuple of Scan
         In row order.
-    records : tuple of ScanRecord
+    records : Records
         In row order.
-    checksums : tuple of int
+    checksums : (scan,) uint32 array
         `chunk_checksum` of each volume's chunk, in row order: what ties a chunk to its row.
     rejected : tuple of Rejection
     """
@@ -78,8 +79,8 @@ class StoreContents:
     recipe: Recipe
     classes: tuple[str, ...]
     scans: tuple[Scan, ...]
-    records: tuple[ScanRecord, ...]
-    checksums: tuple[int, ...]
+    records: Records
+    checksums: np.ndarray
     rejected: tuple[Rejection, ...]
 
 
@@ -136,7 +137,7 @@ def write_tables(folder: Path, contents: StoreContents) -> None:
         memory = MemoryStore(files)  # zarr's own files need hard links, which not every disk has
         group = zarr.create_group(memory, zarr_format=3, attributes={ATTRIBUTES: _root_attributes(contents)})
         _create_volume(group, len(contents.scans), contents.recipe)
-        for name, values in _tables(contents).items():
+        for name, values in _tables(contents):
             _write_table(group, name, values, contents.classes)
         zarr.consolidate_metadata(memory, zarr_format=3)
     for name, content in files.items():
@@ -176,24 +177,19 @@ def _compressors(dtype: np.dtype) -> list[BloscCodec | Crc32cCodec]:
     return [BloscCodec(**BLOSC, shuffle="bitshuffle", typesize=dtype.itemsize), Crc32cCodec()]
 
 
-def _tables(contents: StoreContents) -> dict[str, np.ndarray]:
-    scans, records = contents.scans, contents.records
-    tables = {
-        "scan": _strings(scan.id for scan in scans),
-        "label": np.array([scan.label for scan in scans], np.int16),
-        "patient": _strings(scan.patient for scan in scans),
-        "affine": np.array([record.affine for record in records], np.float64),
-        "source_affine": np.array([record.source_affine for record in records], np.float64),
-        "source_shape": np.array([record.source_shape for record in records], np.int32),
-        "source_sha256": _strings(record.source_sha256 for record in records),
-        "hu_quantile": np.array([record.hu_quantile for record in records], np.float32),
-        "nonfinite": np.array([record.nonfinite for record in records], np.int64),
-        "volume_crc32c": np.array(contents.checksums, np.uint32),
-        "quantile": np.array(HU_QUANTILES, np.float64),
-    }
-    columns = sorted({column for scan in scans for column, _ in scan.meta})
-    meta = [dict(scan.meta) for scan in scans]
-    return tables | {f"{META_PREFIX}{column}": _column([row.get(column, "") for row in meta]) for column in columns}
+def _tables(contents: StoreContents) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield the arrays beside the volumes one by one, so that one at a time is in memory."""
+    scans = contents.scans
+    yield "scan", _strings(scan.id for scan in scans)
+    yield "label", np.array([scan.label for scan in scans], np.int16)
+    yield "patient", _strings(scan.patient for scan in scans)
+    for name in RECORD.names or ():
+        is_text = RECORD[name].kind == "S"
+        yield name, _strings(contents.records.source_sha256) if is_text else contents.records.column(name)
+    yield "volume_crc32c", contents.checksums
+    yield "quantile", np.array(HU_QUANTILES, np.float64)
+    for column in sorted({column for scan in scans for column, _ in scan.meta}):
+        yield f"{META_PREFIX}{column}", _column([dict(scan.meta).get(column, "") for scan in scans])
 
 
 def _strings(values: Iterable[str]) -> np.ndarray:

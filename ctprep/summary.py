@@ -23,7 +23,8 @@ def summarize(store: Store) -> dict[str, Any]:
         Counts of scans, patients, classes and rejections, the recipe, ranges of the sources, and the digest.
     """
     counts = Counter(store.labels.tolist())
-    grids = [VoxelGrid(record.source_shape, np.array(record.source_affine)) for record in store.records]
+    shapes, affines = store.records.column("source_shape").tolist(), store.records.column("source_affine")
+    grids = [VoxelGrid(tuple(shape), affine) for shape, affine in zip(shapes, affines, strict=True)]
     canonical = [grid.canonical() for grid in grids]
     return {
         "scans": len(store),
@@ -36,7 +37,7 @@ def summarize(store: Store) -> dict[str, Any]:
         "source_shape": _range([grid.shape for grid in canonical]),
         "source_spacing_mm": _range([grid.spacing_mm for grid in canonical]),
         "source_orientation": dict(sorted(Counter(grid.orientation for grid in grids).items())),
-        "nonfinite_voxels": sum(record.nonfinite for record in store.records),
+        "nonfinite_voxels": int(store.records.column("nonfinite").sum()),
         "volume_bytes": _bytes(store),
         "digest": store.digest(),
     }

@@ -1,21 +1,17 @@
-from pathlib import Path
-
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ctprep.plan import Action, FinishedVolume, Observation, duplicates, make_plan
-from ctprep.scan import Rejection, Scan, ScanRecord
-
-RECORD = ScanRecord(((1.0,),), ((1.0,),), (1, 1, 1), "5ca1ab1e", (0.0,), 0)
+from ctprep.scan import Rejection, Scan
 
 
 def scans(*labels):
-    return [Scan(f"s{number}", Path(f"s{number}.nii"), label, f"s{number}") for number, label in enumerate(labels)]
+    return [Scan(f"s{number}", f"s{number}.nii", label, f"s{number}") for number, label in enumerate(labels)]
 
 
 def test_each_observation_leads_to_one_action():
     observations = {
-        "s0": Observation(FinishedVolume(Path("chunk"), RECORD, "unchanged")),
+        "s0": Observation(FinishedVolume("unchanged", 3)),
         "s1": Observation(rejection=Rejection("s1", "geometry", "s1: no affine")),
         "s2": Observation(why_convert="its bytes have changed"),
     }

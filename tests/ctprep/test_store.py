@@ -1,6 +1,5 @@
 import json
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +9,7 @@ import zarr
 from ctprep.errors import RecipeError, ScanNotFound, StoreError, StoreNotFound
 from ctprep.prepare import prepare
 from ctprep.recipe import Recipe
+from ctprep.records import Records
 from ctprep.scan import Rejection, Scan
 from ctprep.store import open_store
 from ctprep.store_format import StoreContents, chunk_checksum, chunk_path, encode_chunk, stated_checksum, write_tables
@@ -23,13 +23,13 @@ def build(folder, dtype="float16"):
     recipe = Recipe(shape=(8, 6, 4), dtype=dtype)
     prepared = [prepare(write_scan(folder / f"{n}.nii", seed=n), recipe) for n in range(3)]
     scans = tuple(
-        Scan(f"é/{n}", Path("-"), n - 1, f"p{n // 2}", (("age", "" if n else "61"), ("site", f"0{n}")))
-        for n in range(3)
+        Scan(f"é/{n}", "-", n - 1, f"p{n // 2}", (("age", "" if n else "61"), ("site", f"0{n}"))) for n in range(3)
     )
     rejected = (Rejection("z", "truncated", "z.nii: ends before its voxels do; copy it again"),)
     chunks = [encode_chunk(scan.volume) for scan in prepared]
-    checksums = tuple(chunk_checksum(chunk) for chunk in chunks)
-    contents = StoreContents(recipe, ("no", "yes"), scans, tuple(p.record for p in prepared), checksums, rejected)
+    checksums = np.array([chunk_checksum(chunk) for chunk in chunks], np.uint32)
+    records = Records.of(scan.record for scan in prepared)
+    contents = StoreContents(recipe, ("no", "yes"), scans, records, checksums, rejected)
     write_tables(folder / "out.zarr", contents)
     for row, chunk in enumerate(chunks):
         (folder / "out.zarr" / chunk_path(row)).write_bytes(chunk)
@@ -46,6 +46,7 @@ def test_what_is_written_is_read(tmp_path, dtype):
     assert store.labels.tolist() == [-1, 0, 1]
     assert store.patients == ("p0", "p0", "p1")
     assert store.records == contents.records
+    assert tuple(store.records) == tuple(scan_record for scan_record in contents.records)
     assert store.rejected == contents.rejected
     assert np.isnan(store.meta["age"][1:]).all()
     assert store.meta["age"][0] == 61

@@ -1,0 +1,106 @@
+"""Finished volumes, wherever they are, become the tree of a store."""
+
+from collections.abc import Iterator, Mapping, Sequence, Set
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from ctprep.errors import TargetError
+from ctprep.observe import Stock
+from ctprep.plan import PlanRow, duplicates
+from ctprep.recipe import Recipe
+from ctprep.records import RECORD, Records
+from ctprep.scan import Rejection
+from ctprep.sources import Remembered, Stamp
+from ctprep.staging import link_or_copy
+from ctprep.store_format import StoreContents, chunk_path, stated_checksum, write_tables
+
+
+class FinishedVolumes:
+    """The volumes of some rows of a plan: rows of the store that is replaced, or files of the working folder.
+
+    Parameters
+    ----------
+    rows : sequence of PlanRow
+    records : Records
+        Of the same scans.
+    stock : Stock
+        Where the volumes are.
+    stamps : mapping of str to Stamp
+        By scan id.
+    """
+
+    def __init__(self, rows: Sequence[PlanRow], records: Records, stock: Stock, stamps: Mapping[str, Stamp]) -> None:
+        self.rows = rows
+        self.records = records
+        self._stock = stock
+        self._stamps = stamps
+
+    @classmethod
+    def of(cls, rows: Sequence[PlanRow], stock: Stock, stamps: Mapping[str, Stamp]) -> Self:
+        """Collect the records of rows whose volumes are finished.
+
+        Raises
+        ------
+        TargetError
+            If one is nowhere.
+        """
+        stored = stock.store.records.table if stock.store else np.zeros(0, RECORD)
+        place, left = stock.work.finished()
+        table = np.zeros(len(rows), RECORD)
+        for index, row in enumerate(rows):
+            if row.finished and row.finished.row is not None:
+                table[index] = stored[row.finished.row]
+            elif (name := stamps[row.scan.id].name_for(row.scan.id)) in place:
+                table[index] = left.table[place[name]]
+            else:
+                raise TargetError(f"{stock.work.path}: was changed by another program; run it again, it resumes")
+        return cls(rows, Records(table), stock, stamps)
+
+    def alike(self) -> list[Rejection]:
+        """Reject scans whose files have the same bytes."""
+        _, which, count = np.unique(self.records.column("source_sha256"), return_inverse=True, return_counts=True)
+        same = np.flatnonzero(count[which] > 1).tolist()
+        sha256 = {self.rows[row].scan.id: self.records[row].source_sha256 for row in same}
+        return duplicates([self.rows[row].scan for row in same], sha256)
+
+    def without(self, scans: Set[str]) -> Self:
+        """Leave some scans out."""
+        kept = [index for index, row in enumerate(self.rows) if row.scan.id not in scans]
+        records = Records(self.records.table[kept])
+        return type(self)([self.rows[index] for index in kept], records, self._stock, self._stamps)
+
+    def chunks(self) -> Iterator[Path]:
+        """Yield the file of each volume."""
+        for row in self.rows:
+            if row.finished and row.finished.row is not None:
+                yield self._stock.stored_chunk(row.finished.row)
+            else:
+                yield self._stock.work.chunk(self._stamps[row.scan.id].name_for(row.scan.id))
+
+    def to_remember(self) -> Iterator[tuple[str, Remembered]]:
+        """Yield what is to be remembered of each source."""
+        for row, sha256 in zip(self.rows, self.records.source_sha256, strict=True):
+            yield row.scan.id, Remembered(self._stamps[row.scan.id], sha256)
+
+
+def assemble(
+    folder: Path, volumes: FinishedVolumes, *, recipe: Recipe, classes: tuple[str, ...], rejected: tuple[Rejection, ...]
+) -> None:
+    """Write the tree of a store into a folder that does not exist yet, linking the volumes where that is possible.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    (folder / chunk_path(0)).parent.mkdir(parents=True)
+    checksums = []
+    for row, chunk in enumerate(volumes.chunks()):
+        link_or_copy(chunk, folder / chunk_path(row))
+        checksums.append(stated_checksum(folder / chunk_path(row)))
+    scans = tuple(row.scan for row in volumes.rows)
+    write_tables(
+        folder, StoreContents(recipe, classes, scans, volumes.records, np.array(checksums, np.uint32), rejected)
+    )
