@@ -1,4 +1,4 @@
-# What people type: make demo, make test, make lint, make bench. Each builds .venv where it is missing.
+# What people type: make demo, make test, make lint, make bench, make bench-scaling. Each builds .venv where it is missing.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +7,7 @@ DEMO := demo
 DEMO_COHORT := --scans 120
 DEMO_TRAINING := --epochs 25
 
-.PHONY: demo test lint bench package clean
+.PHONY: demo test lint bench bench-scaling package clean
 
 demo: $(DEMO)/results.txt $(DEMO)/montage.png
 	@echo
@@ -50,9 +50,17 @@ lint: $(VENV)/ready
 	$(BIN)/ruff format --check
 	$(BIN)/mypy ctprep ctmodel cli.py
 
-bench: $(VENV)/ready
-	$(BIN)/python tests/benchmarks/conversion.py
-	$(BIN)/python tests/benchmarks/phantom_readers.py
+# make bench FULL=1 takes all scans. A peer that cannot be installed is tried again each time, and said to be missing.
+bench: $(VENV)/ready $(VENV)/peers/monai/ready $(VENV)/peers/torchio/ready
+	$(BIN)/python tests/benchmarks/conversion.py $(if $(FULL),--full)
+
+# Memory, workers, start and many scans: a quarter of an hour.
+bench-scaling: $(VENV)/ready
+	$(BIN)/python tests/benchmarks/scaling.py
+
+$(VENV)/peers/%/ready: tests/benchmarks/peers/%.txt | $(VENV)/ready
+	rm -rf $(@D)
+	-$(PYTHON) -m venv $(@D) && $(@D)/bin/pip install --quiet --disable-pip-version-check -r $< && touch $@
 
 # A wheel, installed without extras where nothing else is, gives a working ctprep.
 package: $(VENV)/ready

@@ -6,6 +6,7 @@ from typing import Self
 
 import numpy as np
 
+from ctprep.chunk import chunk_path, stated_checksum
 from ctprep.errors import TargetError
 from ctprep.observe import Stock
 from ctprep.plan import PlanRow, duplicates
@@ -14,7 +15,7 @@ from ctprep.records import RECORD, Records
 from ctprep.scan import Rejection
 from ctprep.sources import Remembered, Stamp
 from ctprep.staging import link_or_copy
-from ctprep.store_format import StoreContents, chunk_path, stated_checksum, write_tables
+from ctprep.store_format import StoreContents, write_tables
 
 
 class FinishedVolumes:
@@ -67,6 +68,8 @@ class FinishedVolumes:
 
     def without(self, scans: Set[str]) -> Self:
         """Leave some scans out."""
+        if not scans:
+            return self  # without a second copy of the records
         kept = [index for index, row in enumerate(self.rows) if row.scan.id not in scans]
         records = Records(self.records.table[kept])
         return type(self)([self.rows[index] for index in kept], records, self._stock, self._stamps)

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from ctprep.chunk import chunk_checksum, chunk_path
 from ctprep.errors import BadScan
 from ctprep.nifti import read_header
 from ctprep.plan import FinishedVolume, Observation
 from ctprep.scan import Rejection, Scan
 from ctprep.sources import Remembered, Stamp, sha256_of, stamp_of
 from ctprep.store import Store
-from ctprep.store_format import chunk_checksum, chunk_path
 from ctprep.work_folder import WorkFolder
 
 

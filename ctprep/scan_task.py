@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from ctprep.chunk import encode_chunk
 from ctprep.errors import BadScan
 from ctprep.files import write_whole
 from ctprep.prepare import prepare
 from ctprep.recipe import Recipe
 from ctprep.scan import Rejection, ScanRecord
-from ctprep.store_format import encode_chunk
 
 Outcome = tuple[str, ScanRecord | Rejection]
 """A scan's id, and what became of it."""

@@ -15,6 +15,7 @@ import numpy as np
 import zarr
 import zarr.errors
 
+from ctprep.chunk import chunk_path, stated_checksum
 from ctprep.errors import RecipeError, ScanNotFound, StoreError, StoreNotFound
 from ctprep.files import read_json
 from ctprep.intensity import unit_from_stored
@@ -26,8 +27,6 @@ from ctprep.store_format import (
     AXES,
     FORMAT,
     META_PREFIX,
-    chunk_path,
-    stated_checksum,
     tree_digest,
 )
 

@@ -13,8 +13,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import google_crc32c
-import numcodecs.blosc
 import numpy as np
 import zarr
 import zarr.errors
@@ -22,6 +20,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
+from ctprep.chunk import BLOSC
 from ctprep.intensity import HU_QUANTILES, UINT8_STEPS
 from ctprep.recipe import Recipe
 from ctprep.records import RECORD, Records
@@ -53,10 +52,6 @@ MOST_DIGITS = 15
 
 _NUMBER = re.compile(r"[-+]?(0|[1-9]\d*)(\.\d*)?([eE][-+]?\d+)?", re.ASCII)
 
-CHECKSUM_BYTES = 4
-
-BLOSC: dict[str, Any] = {"cname": "lz4", "clevel": 5, "blocksize": 0}
-
 
 @dataclass(frozen=True)
 class StoreContents:
@@ -82,44 +77,6 @@ class StoreContents:
     records: Records
     checksums: np.ndarray
     rejected: tuple[Rejection, ...]
-
-
-def chunk_path(row: int) -> str:
-    """Return where, under the store, the volume of a row lies.
-
-    Examples
-    --------
-    >>> chunk_path(17)
-    'volume/c.17.0.0.0'
-    """
-    return f"volume/c.{row}.0.0.0"
-
-
-def encode_chunk(volume: np.ndarray) -> bytes:
-    """Return the bytes of the chunk that holds one volume: blosc(lz4, bitshuffle), then crc32c.
-
-    Parameters
-    ----------
-    volume : (x, y, z) array of the stored dtype
-    """
-    little = np.ascontiguousarray(volume, volume.dtype.newbyteorder("<"))
-    # With several threads Blosc writes blocks in the order in which they finish: other bytes at each run.
-    numcodecs.blosc.use_threads = False
-    packed = numcodecs.blosc.Blosc(**BLOSC, shuffle=numcodecs.blosc.BITSHUFFLE).encode(little)
-    return bytes(packed) + google_crc32c.value(packed).to_bytes(CHECKSUM_BYTES, "little")
-
-
-def chunk_checksum(chunk: bytes) -> int | None:
-    """Return the CRC-32C at the end of an encoded chunk, or None where it is not that of the rest."""
-    stated = int.from_bytes(chunk[-CHECKSUM_BYTES:], "little")
-    return stated if len(chunk) > CHECKSUM_BYTES and google_crc32c.value(chunk[:-CHECKSUM_BYTES]) == stated else None
-
-
-def stated_checksum(chunk: Path) -> int:
-    """Return the CRC-32C at the end of a chunk's file, without reading the rest."""
-    with open(chunk, "rb") as file:
-        file.seek(-CHECKSUM_BYTES, os.SEEK_END)
-        return int.from_bytes(file.read(), "little")
 
 
 def write_tables(folder: Path, contents: StoreContents) -> None:

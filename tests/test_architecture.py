@@ -13,10 +13,10 @@ PACKAGES = ("ctprep", "ctmodel")
 OWNERS = {
     "dask": {"ctprep/schedule.py"},
     "distributed": {"ctprep/schedule.py"},
-    "google_crc32c": {"ctprep/store_format.py"},
+    "google_crc32c": {"ctprep/chunk.py"},
     "isal": {"ctprep/nifti.py"},
     "nibabel": {"ctprep/nifti_header.py"},
-    "numcodecs": {"ctprep/store_format.py"},
+    "numcodecs": {"ctprep/chunk.py"},
     "zarr": {"ctprep/store.py", "ctprep/store_format.py"},
     "tensorflow": {"ctmodel/backend.py"},
     "keras": {"ctmodel/backend.py"},

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import ctprep
+from ctprep.chunk import chunk_path
 from ctprep.convert import plan_conversion
 from ctprep.errors import (
     NothingConverted,
@@ -24,7 +25,6 @@ from ctprep.errors import (
 )
 from ctprep.recipe import Recipe
 from ctprep.staging import Staging
-from ctprep.store_format import chunk_path
 from tests.conftest import chest_hu, write_scan
 
 SMALL = Recipe(shape=(8, 8, 4))

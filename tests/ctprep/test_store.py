@@ -6,13 +6,14 @@ import pytest
 import xarray
 import zarr
 
+from ctprep.chunk import chunk_checksum, chunk_path, encode_chunk, stated_checksum
 from ctprep.errors import RecipeError, ScanNotFound, StoreError, StoreNotFound
 from ctprep.prepare import prepare
 from ctprep.recipe import Recipe
 from ctprep.records import Records
 from ctprep.scan import Rejection, Scan
 from ctprep.store import open_store
-from ctprep.store_format import StoreContents, chunk_checksum, chunk_path, encode_chunk, stated_checksum, write_tables
+from ctprep.store_format import StoreContents, write_tables
 from tests.conftest import write_scan
 
 DTYPES = ["float16", "float32", "uint8"]
