@@ -15,7 +15,6 @@ many     tiny scans: rate and peak memory of 2,000 and of N (100,000), an unchan
 import argparse
 import io
 import os
-import resource
 import shutil
 import statistics
 import subprocess
@@ -78,24 +77,27 @@ def write_large(path: Path, axis: int, n_slices: int) -> None:
     ):
         affine[world, column] = spacing
     affine[3, 3] = 1
-    plane = np.where(np.hypot(*np.indices((shape[1], shape[0])) - 256) < 200, 40, -1000).astype(np.float32)
+    body = np.where(np.arange(shape[1])[:, None] + np.arange(shape[0]) < (shape[0] + shape[1]) // 2, 40, -1000)
+    noise = np.random.default_rng(0).normal(0, 20, (7, shape[1], shape[0])).round()
     with igzip.open(path, "wb", compresslevel=1) as file:
         file.write(encode_header(np.dtype("<f4"), tuple(shape), affine))
         for index in range(shape[2]):
-            file.write((plane + index % 7).tobytes())
+            file.write((body + noise[index % 7]).astype("<f4").tobytes())
 
 
 def print_peak(path: Path) -> None:
     """Print the growth of this process, in MB, while it converts one scan."""
     with tempfile.TemporaryDirectory() as folder:
-        before = resident_bytes()
+        before = resident_bytes("VmRSS")
         outcome = convert_scan(ScanTask("scan", path, Recipe(), Path(folder) / "chunk"))[1]
         assert not hasattr(outcome, "code"), outcome
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 1e6)
+    print((resident_bytes("VmHWM") - before) / 1e6)
 
 
-def resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def resident_bytes(field: str) -> int:
+    """Return VmRSS, what this process has in memory, or VmHWM, the most it had since its program was started."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in status if line.startswith(f"{field}:")) * 1024
 
 
 def measure_workers(folder: Path, _scans: int) -> None:
