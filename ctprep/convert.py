@@ -130,7 +130,14 @@ def convert(
         existing = None if rebuild else _existing(target, recipe)
         stock = _stock(staging, recipe, existing)
         job = _Job(catalog, recipe, staging, stock, *_plan(catalog, stock), strict)
-        run = partial(run_all, when_lost=lost_scan, scheduler=scheduler, workers=workers)
+        run = partial(
+            run_all,
+            when_lost=lost_scan,
+            attempts=stock.work.attempts,
+            name=lambda task: task.chunk.stem,
+            scheduler=scheduler,
+            workers=workers,
+        )
         rejected = _commit(job, _run(job, run, progress or _silent))
         return Conversion(open_store(target), job.plan, rejected)
 

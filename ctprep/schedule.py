@@ -1,21 +1,28 @@
 """How many independent tasks are run: a plain loop, Dask's threads or processes, or a Dask cluster.
 
 Every scheduler gives the results of the plain loop, in an order of its own; none holds more than a few tasks for each
-worker.
+worker. Processes and clusters outlive a task that kills its process: see `ctprep.attempts`.
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
+from ctprep.attempts import Marks, Suspect, attempt, attempt_alone
+from ctprep.cluster import connected, results_of
 from ctprep.errors import SchedulerError
 from ctprep.worker_pool import worker_processes
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+Call = Callable[[], Result]
 
 LOCAL_SCHEDULERS = ("threads", "processes", "synchronous")
 CLUSTER_PREFIXES = ("tcp://", "tls://", "ucx://", "ws://", "wss://")
@@ -23,7 +30,8 @@ CLUSTER_PREFIXES = ("tcp://", "tls://", "ucx://", "ws://", "wss://")
 TASKS_PER_WORKER = 32
 """Tasks handed to Dask at once: a longer block waits less often for its last task, a shorter one uses less memory."""
 
-CONNECT_SECONDS = 10
+FRUITLESS_POOLS = 3
+"""Pools of processes that break one after another, before a single task is over, when something else is wrong."""
 
 MOST_WORKERS = 1024
 
@@ -34,10 +42,15 @@ def run_all(
     on_result: Callable[[Result], None],
     *,
     when_lost: Callable[[Task], Result],
+    attempts: Path,
+    name: Callable[[Task], str],
     scheduler: str,
     workers: int | None = None,
 ) -> None:
     """Call `on_result(function(task))` for every task, as soon as each result is known, in any order.
+
+    A process that dies costs no task its result: whatever it was running is tried again after all others, by itself, in
+    a process of its own.
 
     Parameters
     ----------
@@ -48,7 +61,11 @@ def run_all(
     on_result : callable
         Called in the calling thread; what it raises ends the run.
     when_lost : callable
-        Gives the result of a task that killed every worker of a cluster that tried it.
+        Gives the result of a task that killed its process twice, the second time alone; importable.
+    attempts : Path
+        A folder for `Marks`, seen by all workers, which is emptied first; `threads` and `synchronous` leave it alone.
+    name : callable
+        Gives a task's file name in that folder, which no other task has.
     scheduler : str
         `threads`, `processes`, `synchronous` (a plain loop) or the address of a Dask cluster.
     workers : int, optional
@@ -57,16 +74,23 @@ def run_all(
     Raises
     ------
     SchedulerError
-        If there is no such scheduler, or a local process died.
+        If there is no such scheduler, it goes away, or its processes die before they run anything.
     """
     check_scheduler(scheduler, workers)
+    workers = workers or available_cores()
     if scheduler == "synchronous":
         for task in tasks:
             on_result(function(task))
-    elif scheduler in LOCAL_SCHEDULERS:
-        _run_locally(function, tasks, on_result, scheduler, workers or available_cores())
+    elif scheduler == "threads":
+        _run_in_threads((partial(function, task) for task in tasks), on_result, workers)
     else:
-        _run_on_cluster(function, tasks, on_result, when_lost, scheduler)
+        marks = Marks(attempts, name)
+        marks.clear()
+        trial = _Trial(function, when_lost, marks, on_result)
+        if scheduler == "processes":
+            _try_in_processes(trial, tasks, workers)
+        else:
+            _try_on_cluster(trial, tasks, scheduler)
 
 
 def check_scheduler(scheduler: str, workers: int | None) -> None:
@@ -86,77 +110,92 @@ def available_cores() -> int:
     return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
-def _run_locally(
-    function: Callable[[Task], Result],
-    tasks: Iterable[Task],
-    on_result: Callable[[Result], None],
-    scheduler: str,
-    workers: int,
-) -> None:
-    import dask  # 0.1 s, and nothing that only reads a store or a header needs it
-    from dask.callbacks import Callback
+@dataclass(frozen=True)
+class _Trial:
+    """How tasks are tried among others, and those that are suspect then, alone."""
 
-    def posttask(_key: object, result: Result, *_: object) -> None:
-        on_result(result)
+    function: Callable[[Any], Any]
+    when_lost: Callable[[Any], Any]
+    marks: Marks
+    on_result: Callable[[Any], None]
+    suspects: list[Any] = field(default_factory=list)
 
-    remaining = iter(tasks)
-    pool = _pool(scheduler, workers)
+    def among_others(self, tasks: Iterable[Any]) -> Iterator[Call]:
+        return (partial(attempt, self.function, task, self.marks.of(task)) for task in tasks)
+
+    def alone(self) -> Iterator[Call]:
+        call = partial(attempt_alone, self.function, when_lost=self.when_lost)
+        return (partial(call, task, self.marks.of(task)) for task in self.suspects)
+
+    def keep(self, result: Any) -> None:
+        if isinstance(result, Suspect):
+            self.suspects.append(result.task)
+        else:
+            self.on_result(result)
+
+
+def _try_on_cluster(trial: _Trial, tasks: Iterable[Task], address: str) -> None:
+    with connected(address) as client:
+        for result in results_of(client, trial.among_others(tasks)):
+            trial.keep(result)
+        for result in results_of(client, trial.alone(), at_once=1):
+            trial.keep(result)
+
+
+def _try_in_processes(trial: _Trial, tasks: Iterable[Task], workers: int) -> None:
+    _run_in_processes(trial.among_others(tasks), trial.keep, workers)
+    for call in trial.alone():
+        trial.keep(call())
+
+
+def _run_in_processes(calls: Iterable[Call], on_result: Callable[[Result], None], workers: int) -> None:
+    pool = worker_processes(workers)
+    fruitless = 0
     try:
-        while block := list(islice(remaining, TASKS_PER_WORKER * workers)):
-            graph = [dask.delayed(function, pure=False)(task) for task in block]
-            with Callback(posttask=posttask):
-                dask.compute(*graph, scheduler=scheduler, pool=pool, **_GRANULARITY[scheduler])
-    except BrokenProcessPool:
-        raise SchedulerError(
-            f"workers: one of {workers} processes died, of lack of memory perhaps; ask for fewer and run it again, "
-            "what is finished is kept"
-        ) from None
+        for block in _blocks(calls, workers):
+            while unfinished := _run_block(block, on_result, pool, scheduler="processes", chunksize=1):
+                fruitless = fruitless + 1 if len(unfinished) == len(block) else 0
+                if fruitless == FRUITLESS_POOLS:
+                    raise SchedulerError(
+                        f"workers: {workers} processes died {fruitless} times before one had run a scan, "
+                        "of lack of memory perhaps; ask for fewer and run it again, what is finished is kept"
+                    )
+                block = unfinished
+                pool.shutdown(wait=True)  # now all of its processes are gone, and leave no more marks
+                pool = worker_processes(workers)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-_GRANULARITY: dict[str, dict[str, int]] = {"threads": {}, "processes": {"chunksize": 1}}
-
-
-def _pool(scheduler: str, workers: int) -> Executor:
-    if scheduler == "threads":
-        return ThreadPoolExecutor(workers)
-    return worker_processes(workers)
-
-
-def _run_on_cluster(
-    function: Callable[[Task], Result],
-    tasks: Iterable[Task],
-    on_result: Callable[[Result], None],
-    when_lost: Callable[[Task], Result],
-    address: str,
-) -> None:
-    client = _connect(address)
-    from distributed import KilledWorker, as_completed
-
-    with client:
-        remaining = iter(tasks)
-        window = TASKS_PER_WORKER * max(1, sum(client.nthreads().values()))
-        task_of = {client.submit(function, task, pure=False): task for task in islice(remaining, window)}
-        running = as_completed(task_of, loop=client.loop)
-        for future in running:
-            task = task_of.pop(future)
-            try:
-                on_result(future.result())
-            except KilledWorker:
-                on_result(when_lost(task))
-            for task in islice(remaining, 1):
-                added = client.submit(function, task, pure=False)
-                task_of[added] = task
-                running.add(added)
-
-
-def _connect(address: str) -> Any:
+def _run_in_threads(calls: Iterable[Call], on_result: Callable[[Result], None], workers: int) -> None:
+    pool = ThreadPoolExecutor(workers)
     try:
-        from distributed import Client
-    except ImportError:
-        raise SchedulerError("scheduler: a cluster needs distributed; pip install ctprep[cluster]") from None
-    try:
-        return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
-    except (OSError, ValueError, TimeoutError) as error:
-        raise SchedulerError(f"scheduler: no Dask cluster answers at {address} ({error}); start one there") from None
+        for block in _blocks(calls, workers):
+            _run_block(block, on_result, pool, scheduler="threads")
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _blocks(calls: Iterable[Call], workers: int) -> Iterator[list[Call]]:
+    remaining = iter(calls)
+    while block := list(islice(remaining, TASKS_PER_WORKER * workers)):
+        yield block
+
+
+def _run_block(
+    calls: list[Call], on_result: Callable[[Result], None], pool: Executor, **dask_options: str | int
+) -> list[Call]:
+    """Run calls through Dask; return those that were not over when a process of the pool died."""
+    import dask  # 0.1 s, and nothing that only reads a store or a header needs it
+    from dask.callbacks import Callback
+
+    graph = [dask.delayed(call, pure=False)() for call in calls]
+    unfinished = {node.key: call for node, call in zip(graph, calls)}
+
+    def posttask(key: str, result: Result, *_: object) -> None:
+        del unfinished[key]
+        on_result(result)
+
+    with suppress(BrokenProcessPool), Callback(posttask=posttask):
+        dask.compute(*graph, pool=pool, **dask_options)
+    return list(unfinished.values())

@@ -12,7 +12,7 @@ PACKAGES = ("ctprep", "ctmodel")
 
 OWNERS = {
     "dask": {"ctprep/schedule.py"},
-    "distributed": {"ctprep/schedule.py"},
+    "distributed": {"ctprep/cluster.py"},
     "google_crc32c": {"ctprep/chunk.py"},
     "isal": {"ctprep/nifti.py"},
     "nibabel": {"ctprep/nifti_header.py"},

@@ -6,8 +6,10 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import dask
 import nibabel
 import numpy as np
 import pytest
@@ -45,14 +47,25 @@ def actions(plan):
 
 
 @pytest.fixture
-def cluster():
-    """Give the address of a Dask cluster of two worker processes."""
+def local_cluster():
+    """Give a Dask cluster of two worker processes, which are started again when they die."""
     from distributed import LocalCluster
 
-    with LocalCluster(
-        n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
-    ) as local:
-        yield local.scheduler_address
+    with (
+        dask.config.set(
+            {"distributed.deploy.lost-worker-timeout": "1h"}
+        ),  # or it forgets one that starts when it looks
+        LocalCluster(
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
+        ) as local,
+    ):
+        yield local
+
+
+@pytest.fixture
+def cluster(local_cluster):
+    """Give the address of a Dask cluster of two worker processes."""
+    return local_cluster.scheduler_address
 
 
 @pytest.mark.parametrize(
@@ -75,19 +88,47 @@ def kill_the_worker(task):
     return convert_scan(task)
 
 
-def test_a_scan_that_kills_every_worker_is_rejected_by_name(raw, tmp_path, cluster, monkeypatch):
+@pytest.mark.parametrize("scheduler", ["processes", "cluster"])
+def test_a_scan_that_kills_every_worker_is_rejected_by_name(raw, tmp_path, scheduler, request, monkeypatch):
+    address = request.getfixturevalue("cluster") if scheduler == "cluster" else scheduler
     monkeypatch.setattr(sys.modules["ctprep.convert"], "convert_scan", kill_the_worker)
-    done = convert(raw, tmp_path / "out.zarr", scheduler=cluster)
+    done = convert(raw, tmp_path / "out.zarr", scheduler=address, workers=2)
     assert [(bad.scan, bad.code) for bad in done.rejected] == [("CT-0/study_0002", "unreadable")]
     assert len(done.store) == 5
-
-
-def test_a_local_process_that_dies_is_said_with_a_way_on(raw, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys.modules["ctprep.convert"], "convert_scan", kill_the_worker)
-    with pytest.raises(SchedulerError, match="one of 2 processes died"):
-        convert(raw, tmp_path / "out.zarr", scheduler="processes", workers=2)
     monkeypatch.undo()
     assert convert(raw, tmp_path / "out.zarr").store.digest() == digest_from_nothing(raw, tmp_path)
+
+
+def convert_slowly(task):
+    """A test double of `convert_scan`: there is always a scan in work to be hit."""
+    from ctprep.scan_task import convert_scan
+
+    time.sleep(0.05)
+    return convert_scan(task)
+
+
+def test_killed_workers_change_no_byte(tmp_path, local_cluster, monkeypatch):
+    monkeypatch.setattr(sys.modules["ctprep.convert"], "convert_scan", convert_slowly)
+    raw = tmp_path / "raw"
+    for number in range(60):
+        write_scan(raw / "CT-0" / f"study_{number:04}.nii.gz", seed=number)
+    workers = list(local_cluster.workers.values())
+    finished = []
+
+    @contextmanager
+    def kill_a_worker_every_ten_scans(total):
+        def advance(count):
+            finished.append(count)
+            if len(finished) % 10 == 5:
+                with suppress(TypeError, ProcessLookupError):  # it is being started again
+                    os.kill(workers[len(finished) % 20 // 10].pid, signal.SIGKILL)
+
+        yield advance
+
+    address = local_cluster.scheduler_address
+    done = convert(raw, tmp_path / "out.zarr", scheduler=address, progress=kill_a_worker_every_ten_scans)
+    assert not done.rejected
+    assert done.store.digest() == digest_from_nothing(raw, tmp_path)
 
 
 def test_the_order_in_which_files_lie_changes_no_byte(raw, tmp_path):
@@ -436,7 +477,7 @@ def test_planning_writes_nothing(raw, tmp_path):
     ],
 )
 def test_a_scheduler_that_cannot_be_had_is_refused(raw, tmp_path, kwargs, message, monkeypatch):
-    monkeypatch.setattr("ctprep.schedule.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("ctprep.cluster.CONNECT_SECONDS", 1)
     with pytest.raises(SchedulerError, match=message):
         convert(raw, tmp_path / "out.zarr", **kwargs)
     assert not (tmp_path / "out.zarr").exists()
