@@ -56,6 +56,7 @@ bench: $(VENV)/ready $(VENV)/peers/monai/ready $(VENV)/peers/torchio/ready
 
 # Memory, workers, start and many scans: a quarter of an hour.
 bench-scaling: $(VENV)/ready
+	$(BIN)/python tests/benchmarks/scheduling.py
 	$(BIN)/python tests/benchmarks/scaling.py
 
 $(VENV)/peers/%/ready: tests/benchmarks/peers/%.txt | $(VENV)/ready

@@ -215,7 +215,12 @@ def plan(raw: Path, out: Path, as_json: bool, rebuild: bool, **choices: Any) -> 
 @raw_and_out
 @source_options
 @recipe_options
-@click.option("--scheduler", default="threads", show_default=True, help="threads, processes, synchronous or tcp://…")
+@click.option(
+    "--scheduler",
+    default="auto",
+    show_default=True,
+    help="threads, processes, synchronous or tcp://…; auto is threads for what takes seconds, else processes.",
+)
 @click.option("--workers", type=click.IntRange(min=1), help="Threads or processes.  [default: one for each core]")
 @click.option("--strict", is_flag=True, help="Stop at the first scan to be rejected; commit nothing.")
 @click.option("--allow-rejected", is_flag=True, help="Exit with 0, not 3, where some scans were rejected.")

@@ -15,11 +15,15 @@ from ctprep.plan import Action, Plan, make_plan
 from ctprep.recipe import Recipe, differences
 from ctprep.scan import Rejection, Scan
 from ctprep.scan_task import Outcome, ScanTask, convert_scan, lost_scan
-from ctprep.schedule import check_scheduler, run_all
+from ctprep.schedule import AUTO, check_scheduler, faster_scheduler, run_all
 from ctprep.sources import Stamp, load_remembered, save_remembered
 from ctprep.staging import Staging, said_of_target
 from ctprep.store import Store, is_ctprep_store, open_store
 from ctprep.work_folder import WorkFolder
+
+SECONDS_PER_SCAN = 1e-3
+SECONDS_PER_BYTE = 5e-9
+"""What converting costs, roughly: a tiny scan takes a millisecond, 200 MB of compressed ones a second."""
 
 Progress = Callable[[int], AbstractContextManager[Callable[[int], object]]]
 """Given a number of scans, a context whose value is called with 1 after each of them."""
@@ -94,7 +98,9 @@ def convert(
     recipe : Recipe, optional
         How a scan becomes a volume.
     scheduler : str
-        `threads`, `processes`, `synchronous` (a plain loop) or the address of a Dask cluster that sees both folders.
+        `threads`, `processes`, `synchronous` (a plain loop), the address of a Dask cluster that sees both folders, or
+        `auto`: threads for what takes seconds, else processes. A script that starts processes must do so under
+        `if __name__ == "__main__"`.
     workers : int, optional
         Threads or processes; one for each core where it is not given.
     rebuild : bool
@@ -130,12 +136,13 @@ def convert(
         existing = None if rebuild else _existing(target, recipe)
         stock = _stock(staging, recipe, existing)
         job = _Job(catalog, recipe, staging, stock, *_plan(catalog, stock), strict)
+        chosen = faster_scheduler(_core_seconds(job), workers) if scheduler == AUTO else scheduler
         run = partial(
             run_all,
             when_lost=lost_scan,
             attempts=stock.work.attempts,
             name=lambda task: task.chunk.stem,
-            scheduler=scheduler,
+            scheduler=chosen,
             workers=workers,
         )
         rejected = _commit(job, _run(job, run, progress or _silent))
@@ -216,6 +223,12 @@ def _run(job: _Job, run: Callable[..., None], progress: Progress) -> list[Reject
 
         run(convert_scan, tasks, keep)
     return rejected
+
+
+def _core_seconds(job: _Job) -> float:
+    """Guess how long one core will take for what the plan says."""
+    stamps = [job.stamps[row.scan.id] for row in job.plan.rows if row.action is Action.CONVERT]
+    return len(stamps) * SECONDS_PER_SCAN + sum(stamp.size for stamp in stamps) * SECONDS_PER_BYTE
 
 
 def _silent(_total: int) -> AbstractContextManager[Callable[[int], object]]:

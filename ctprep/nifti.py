@@ -28,12 +28,13 @@ GZIP_MAGIC = b"\x1f\x8b"
 LARGEST_INFLATION = 1032
 """Deflate cannot expand further: 258 bytes from two bits, RFC 1951."""
 
-READ_BYTES = 64 << 10
+READ_BYTES = 256 << 10
 """Bytes of a file read, and hashed, at once: they are inflated while they are still in the cache."""
 
-SLAB_VOXELS = 64 << 10
-"""Voxels read together: they, and what is made of them, stay in the second-level cache. Where a slice has more of
-them, its rows are added up in parts, so that this number belongs to the arithmetic."""
+SLAB_VOXELS = 256 << 10
+"""Voxels read together: few enough that they are still in the cache when they are reduced, and enough that threads
+seldom wait for each other. Where a slice has more of them, its rows are added up in parts, so that this number belongs
+to the arithmetic."""
 
 
 def read_header(path: str | os.PathLike[str]) -> NiftiHeader:

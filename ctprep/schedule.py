@@ -25,19 +25,25 @@ Result = TypeVar("Result")
 Call = Callable[[], Result]
 
 LOCAL_SCHEDULERS = ("threads", "processes", "synchronous")
+AUTO = "auto"
 CLUSTER_PREFIXES = ("tcp://", "tls://", "ucx://", "ws://", "wss://")
 
 TASKS_PER_WORKER = 128
 """Tasks handed to Dask at once: a longer block waits less often for its last task, a shorter one uses less memory.
 
-Where scans are as unlike as chest CTs are, 16 workers wait for 4 % of the time with 32 and for 1 % with 128, whose tasks
-take 16 MB (tests/benchmarks/scheduling.py).
+Where scans are as unlike as chest CTs are, 16 workers wait for 4 % of the time with 32 and for 1 % with 128, whose
+tasks take 16 MB (tests/benchmarks/scheduling.py).
 """
 
 FRUITLESS_POOLS = 3
 """Pools of processes that break one after another, before a single task is over, when something else is wrong."""
 
 MOST_WORKERS = 1024
+
+PROCESSES_PAY_AFTER = 4.0
+"""Seconds of one core's work from which processes are faster than threads, which wait for Python's lock: two of them
+convert 1.2 to 1.4 times as many scans as one, two processes 1.9 times, but those start half a second later
+(tests/benchmarks/scaling.py)."""
 
 
 def run_all(
@@ -99,13 +105,31 @@ def run_all(
 
 def check_scheduler(scheduler: str, workers: int | None) -> None:
     """Raise `SchedulerError` where there is no such scheduler or number of workers."""
-    if scheduler not in LOCAL_SCHEDULERS and not scheduler.startswith(CLUSTER_PREFIXES):
+    if scheduler not in (AUTO, *LOCAL_SCHEDULERS) and not scheduler.startswith(CLUSTER_PREFIXES):
         raise SchedulerError(
-            f"scheduler: {scheduler!r} is unknown; choose {', '.join(LOCAL_SCHEDULERS)} or the address of a running "
-            "Dask cluster, as in tcp://127.0.0.1:8786"
+            f"scheduler: {scheduler!r} is unknown; choose {', '.join((AUTO, *LOCAL_SCHEDULERS))} or the address of a "
+            "running Dask cluster, as in tcp://127.0.0.1:8786"
         )
     if workers is not None and not 1 <= workers <= MOST_WORKERS:
         raise SchedulerError(f"workers: {workers} is not from 1 to {MOST_WORKERS}")
+
+
+def faster_scheduler(core_seconds: float, workers: int | None = None) -> str:
+    """Return the local scheduler that ends first.
+
+    Parameters
+    ----------
+    core_seconds : float
+        What one core would need for all tasks.
+    workers : int, optional
+        As for `run_all`.
+
+    Examples
+    --------
+    >>> faster_scheduler(0.5, workers=2), faster_scheduler(3600.0, workers=2), faster_scheduler(3600.0, workers=1)
+    ('threads', 'processes', 'threads')
+    """
+    return "processes" if core_seconds > PROCESSES_PAY_AFTER and (workers or available_cores()) > 1 else "threads"
 
 
 def available_cores() -> int:

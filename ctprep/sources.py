@@ -28,6 +28,11 @@ class Stamp:
 
     text: str
 
+    @property
+    def size(self) -> int:
+        """Bytes of all files."""
+        return sum(map(int, self.text.split()[::4]))
+
     def name_for(self, scan: str) -> str:
         """Return a file name that no other scan, and no other state of this scan, has."""
         return hashlib.sha256(f"{scan}\0{self.text}".encode()).hexdigest()[:32]

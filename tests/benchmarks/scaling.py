@@ -7,7 +7,7 @@ folder and removed; `workers` takes copies of the real scan lung1 where shared/d
 
 memory   peak of a process that converts 512 x 512 x 200 and x 2,000 float32, gzipped, with the slices along each axis
          of the file, above the process before it starts
-workers  scans a second of 1 and of 2 workers, in turn; and what Dask costs for a function that does nothing
+workers  scans a second of 1 and of 2 workers, in turn
 start    `ctprep --help` and `ctprep convert` of ten phantoms, from start to end
 many     tiny scans: rate and peak memory of 2,000 and of N (100,000), an unchanged conversion, and ten more scans
 """
@@ -31,7 +31,7 @@ from ctprep.nifti import write_nifti
 from ctprep.nifti_header import encode_header
 from ctprep.phantom import CohortSettings, make_scan, write_cohort
 from ctprep.recipe import Recipe
-from ctprep.scan_task import ScanTask, convert_scan
+from ctprep.scan_task import ScanTask, convert_scan, lost_scan
 from ctprep.schedule import run_all
 
 CTPREP = Path(sys.executable).with_name("ctprep")
@@ -114,18 +114,23 @@ def measure_workers(folder: Path, _scans: int) -> None:
                 # Each volume has a name of its own: replacing a file would wait for the disk.
                 chunks = [folder / f"{scheduler} {run} {workers} {n}" for n in range(64)]
                 tasks = [ScanTask(chunk.name, source, Recipe(), chunk) for chunk in chunks]
-                measured.append(len(tasks) / seconds_for(convert_scan, tasks, scheduler, workers))
+                measured.append(len(tasks) / seconds_for(tasks, folder / "attempts", scheduler, workers))
         one, two = (statistics.median(measured) for measured in rates.values())
         print(f"{scheduler:<12}{one:>8.1f}{two:>8.1f}{two / one:>8.2f}x", flush=True)
-    nothing = [ScanTask(f"s{n}", source, Recipe(), folder / "chunk") for n in range(4000)]
-    for scheduler in ("threads", "processes"):
-        few, many = (seconds_for(do_nothing, nothing[:n], scheduler, 2) for n in (200, 4000))
-        print(f"Dask, {scheduler:<10}{(many - few) / 3800 * 1e3:>8.2f} ms a scan")
 
 
-def seconds_for(function: Callable[[ScanTask], object], tasks: list[ScanTask], scheduler: str, workers: int) -> float:
+def seconds_for(tasks: list[ScanTask], attempts: Path, scheduler: str, workers: int) -> float:
     start = time.perf_counter()
-    run_all(function, tasks, lambda _outcome: None, when_lost=function, scheduler=scheduler, workers=workers)
+    run_all(
+        convert_scan,
+        tasks,
+        lambda _outcome: None,
+        when_lost=lost_scan,
+        attempts=attempts,
+        name=lambda task: task.scan,
+        scheduler=scheduler,
+        workers=workers,
+    )
     return time.perf_counter() - start
 
 

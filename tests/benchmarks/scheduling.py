@@ -51,9 +51,7 @@ def main() -> None:
 
 def make_tasks(folder: Path, count: int) -> list[ScanTask]:
     names = [f"{number:032}" for number in range(count)]
-    return [
-        ScanTask(name, folder / name, Recipe(), folder / f"{name}.chunk", folder / f"{name}.json") for name in names
-    ]
+    return [ScanTask(name, folder / name, Recipe(), folder / f"{name}.chunk") for name in names]
 
 
 def seconds_of(tasks: list[ScanTask], folder: Path, scheduler: str) -> float:

@@ -538,3 +538,19 @@ def test_the_public_functions_are_not_hidden_by_their_modules():
     for name in ctprep.__all__:
         assert callable(getattr(ctprep, name)), name
     assert Path(sys.modules["ctprep.convert"].__file__).name == "convert.py"
+
+
+@pytest.mark.parametrize(("seconds_per_scan", "expected"), [(1e-3, "threads"), (10.0, "processes")])
+def test_auto_takes_processes_where_they_pay(raw, tmp_path, monkeypatch, seconds_per_scan, expected):
+    module = sys.modules["ctprep.convert"]
+    taken = []
+
+    def run_all(function, tasks, on_result, *, scheduler, **_):
+        taken.append(scheduler)
+        for task in tasks:
+            on_result(function(task))
+
+    monkeypatch.setattr(module, "SECONDS_PER_SCAN", seconds_per_scan)
+    monkeypatch.setattr(module, "run_all", run_all)
+    convert(raw, tmp_path / "out.zarr", scheduler="auto", workers=2)
+    assert taken == [expected]
