@@ -471,7 +471,7 @@ def test_planning_writes_nothing(raw, tmp_path):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"scheduler": "magic"}, "is unknown; choose threads"),
+        ({"scheduler": "magic"}, "is unknown; choose auto, threads"),
         ({"workers": 0}, "is not from 1"),
         ({"scheduler": "tcp://127.0.0.1:1"}, "no Dask cluster answers"),
     ],
