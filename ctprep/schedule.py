@@ -31,8 +31,8 @@ CLUSTER_PREFIXES = ("tcp://", "tls://", "ucx://", "ws://", "wss://")
 TASKS_PER_WORKER = 128
 """Tasks handed to Dask at once: a longer block waits less often for its last task, a shorter one uses less memory.
 
-Where scans are as unlike as chest CTs are, 16 workers wait for 4 % of the time with 32 and for 1 % with 128, whose
-tasks take 16 MB (tests/benchmarks/scheduling.py).
+Where scans are as unlike as chest CTs are, 16 workers wait for 4 % of the time with 32 and for 1 % with 128, as
+tests/benchmarks/scheduling.py computes; their tasks take 18 MB.
 """
 
 FRUITLESS_POOLS = 3
@@ -225,5 +225,5 @@ def _run_block(
         on_result(result)
 
     with suppress(BrokenProcessPool), Callback(posttask=posttask):
-        dask.compute(*graph, pool=pool, **dask_options)
+        dask.compute(*graph, pool=pool, optimize_graph=False, **dask_options)  # there is nothing to cull, at n² cost
     return list(unfinished.values())
