@@ -3,7 +3,10 @@
 Air is the lower end of the window. Non-finite values become air.
 """
 
+import math
+from dataclasses import dataclass
 from functools import lru_cache
+from typing import Self
 
 import numpy as np
 
@@ -58,51 +61,79 @@ def count_nonfinite(hu: np.ndarray) -> int:
     return hu.size - int(np.count_nonzero(np.isfinite(hu))) if hu.dtype.kind == "f" else 0
 
 
-def above_air(hu: np.ndarray, *, lower: float, upper: float, overwrite_hu: bool = False) -> np.ndarray:
-    """Clip to a window and measure from its lower end.
+@dataclass(frozen=True)
+class StoredWindow:
+    """A window in the values that a file stores, so that no slope and no intercept need be applied to its voxels.
 
     Parameters
     ----------
-    hu : array
-        Hounsfield units.
     lower, upper : float
-        The window's bounds, in HU.
-    overwrite_hu : bool
-        Allow the values of `hu` to be destroyed, which is quicker.
-
-    Returns
-    -------
-    array of hu's shape, float32
-        0 at and below `lower` and for NaN and infinities, `upper - lower` at and above `upper`.
+        What the window's bounds are stored as.
+    is_falling : bool
+        Whether HU fall where stored values rise, so that `upper` is air.
 
     Examples
     --------
-    >>> above_air(np.array([-3024.0, -300.0, 3071.0, np.inf]), lower=-1000, upper=400).tolist()
+    >>> window = StoredWindow.of((-1000.0, 400.0), slope=1.0, inter=-1024.0)
+    >>> window.lower, window.upper, window.width
+    (24.0, 1424.0, 1400.0)
+    >>> window.above_air(np.array([0.0, 724.0, 4095.0, np.inf])).tolist()
     [0.0, 700.0, 1400.0, 0.0]
     """
-    if hu.dtype.kind == "f":
-        finite = np.isfinite(hu)
-        return _shifted(hu if finite.all() else np.where(finite, hu, lower), lower=lower, upper=upper)
-    low, high, exact = _integer_bounds(hu.dtype, lower, upper)
-    clipped = np.clip(hu, low, high, out=hu if overwrite_hu else None)
-    if not exact:
-        return _shifted(clipped.astype(np.float64), lower=lower, upper=upper)
-    clipped -= low  # among integers, which are half as many bytes as what they become
-    return clipped.astype(np.float32)
 
+    lower: float
+    upper: float
+    is_falling: bool = False
 
-def _shifted(hu: np.ndarray, *, lower: float, upper: float) -> np.ndarray:
-    clipped = np.clip(hu, lower, upper)
-    clipped -= lower
-    return clipped.astype(np.float32, copy=False)
+    @classmethod
+    def of(cls, window: tuple[float, float], *, slope: float, inter: float) -> Self:
+        """Return the window of a file: HU is `stored * slope + inter`."""
+        lower, upper = ((hu - inter) / slope for hu in window)
+        return cls(lower, upper) if slope > 0 else cls(upper, lower, is_falling=True)
+
+    @property
+    def width(self) -> float:
+        """The stored values from its lower to its upper end."""
+        return self.upper - self.lower
+
+    def above_air(self, stored: np.ndarray, *, overwrite: bool = False) -> np.ndarray:
+        """Clip to the window and measure from air.
+
+        Parameters
+        ----------
+        stored : array
+            As the file holds them, in any byte order.
+        overwrite : bool
+            Allow the values of `stored` to be destroyed, which is quicker.
+
+        Returns
+        -------
+        array of the same shape, float32
+            0 where HU are at or below the window, and for NaN and infinities; `width` where they are at or above it.
+        """
+        if stored.dtype.kind == "f":
+            finite = np.isfinite(stored)
+            air = self.upper if self.is_falling else self.lower
+            return self._measured(stored if finite.all() else np.where(finite, stored, air))
+        low, high, exact = _integer_bounds(stored.dtype, self.lower, self.upper)
+        clipped = np.clip(stored, low, high, out=stored if overwrite else None)
+        if self.is_falling or not exact:
+            return self._measured(clipped.astype(np.float64))
+        clipped -= low  # among integers, which are half as many bytes as what they become
+        return clipped.astype(np.float32)
+
+    def _measured(self, stored: np.ndarray) -> np.ndarray:
+        clipped = np.clip(stored, self.lower, self.upper)
+        measured = self.upper - clipped if self.is_falling else clipped - self.lower
+        return measured.astype(np.float32, copy=False)
 
 
 @lru_cache
 def _integer_bounds(dtype: np.dtype, lower: float, upper: float) -> tuple[np.integer, np.integer, bool]:
     """Return the bounds rounded outwards to what a dtype can hold, and whether they and their difference are exact."""
     info = np.iinfo(dtype)
-    low = min(max(int(np.floor(lower)), info.min), info.max)
-    high = max(min(int(np.ceil(upper)), info.max), info.min)
+    low = min(max(math.floor(lower), info.min), info.max)
+    high = max(min(math.ceil(upper), info.max), info.min)
     return dtype.type(low), dtype.type(high), (low, high) == (lower, upper) and high - low <= info.max
 
 

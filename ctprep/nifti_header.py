@@ -35,6 +35,9 @@ LARGEST_EXTENSION = 64 << 20
 SPACING_RANGE_MM = (0.01, 100.0)
 """Outside of it the header's unit is not mm, or its numbers are noise."""
 
+SLOPE_RANGE = 1e-20, 1e20
+"""HU of one stored unit; int64 that were scaled to fill their range have 1e-16."""
+
 LEAST_VOLUME = 1e-3
 """Volume of the cell of unit voxel axes; 1 where they are perpendicular, 0 where they lie in one plane."""
 
@@ -188,7 +191,11 @@ def _scaling_of(header: nibabel.Nifti1Header, path: Path) -> tuple[float, float]
             raise HeaderDataError("the slope is infinite")
     except HeaderDataError as error:
         raise NotHounsfield(f"{path.name}: has no usable slope and intercept ({error}); repair its header") from None
-    return (1.0, 0.0) if slope is None else (float(slope), float(inter))
+    if slope is None:
+        return 1.0, 0.0
+    if not SLOPE_RANGE[0] <= abs(slope) <= SLOPE_RANGE[1]:
+        raise NotHounsfield(f"{path.name}: its slope is {slope:g}, which no CT has; repair its header")
+    return float(slope), float(inter)
 
 
 def _offset_of(header: nibabel.Nifti1Header, path: Path, has_own_file: bool) -> int:

@@ -1,7 +1,6 @@
 """One scan and one recipe become one volume and its record."""
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 from ctprep.errors import Constant, NonFinite, NotHounsfield, Unreadable
 from ctprep.grid import Sampling, VoxelGrid, crop_or_pad, stretch
 from ctprep.intensity import (
-    above_air,
+    StoredWindow,
     count_nonfinite,
     hounsfield,
     hu_quantiles,
@@ -80,12 +79,12 @@ def _prepare_stream(reader: NiftiReader, recipe: Recipe) -> PreparedScan:
     sampling = sampling_of(canonical, recipe)
     resampler = SlabResampler(file_axis_weights(grid.shape, order, sampling))
     survey = _Survey(reader.header)
-    lower, upper = recipe.window
-    for hu in _hu_slabs(reader):
-        survey.add(hu)
-        resampler.add(above_air(hu, lower=lower, upper=upper, overwrite_hu=True))
+    window = StoredWindow.of(recipe.window, slope=reader.header.slope, inter=reader.header.inter)
+    for stored in reader.slabs():
+        survey.add(stored)
+        resampler.add(window.above_air(stored, overwrite=True))
     survey.judge(reader.path.name, require_hu=recipe.require_hu)
-    unit = np.clip(order.transpose(resampler.result()) / np.float32(upper - lower), 0, 1)
+    unit = np.clip(order.transpose(resampler.result()) / np.float32(window.width), 0, 1)
     record = ScanRecord(
         affine=nested_tuple(canonical.sampled(sampling).affine.tolist()),
         source_affine=nested_tuple(grid.affine.tolist()),
@@ -95,11 +94,6 @@ def _prepare_stream(reader: NiftiReader, recipe: Recipe) -> PreparedScan:
         nonfinite=survey.nonfinite,
     )
     return PreparedScan(np.ascontiguousarray(stored_from_unit(unit, recipe.dtype)), record)
-
-
-def _hu_slabs(reader: NiftiReader) -> Iterator[np.ndarray]:
-    for raw in reader.slabs():
-        yield hounsfield(raw, slope=reader.header.slope, inter=reader.header.inter)
 
 
 def sampling_of(grid: VoxelGrid, recipe: Recipe) -> Sampling:
@@ -118,21 +112,22 @@ class _Survey:
         self._rows = 0
         self._rows_per_slice = header.grid.shape[1]
         self._step = sample_step(header.grid.shape)
+        self._slope, self._inter = header.slope, header.inter
         self._parts: list[np.ndarray] = []
 
-    def add(self, hu: np.ndarray) -> None:
-        """Take the next (slices, rows, first) slab of HU."""
-        self.nonfinite += count_nonfinite(hu)
-        self._voxels += hu.size
+    def add(self, stored: np.ndarray) -> None:
+        """Take the next (slices, rows, first) slab of stored values."""
+        self.nonfinite += count_nonfinite(stored)
+        self._voxels += stored.size
         start_slice, start_row = divmod(self._rows, self._rows_per_slice)
-        self._rows += hu.shape[0] * hu.shape[1]
-        part = hu[-start_slice % self._step :: self._step, -start_row % self._step :: self._step, :: self._step]
+        self._rows += stored.shape[0] * stored.shape[1]
+        part = stored[-start_slice % self._step :: self._step, -start_row % self._step :: self._step, :: self._step]
         if part.size:
             self._parts.append(part.flatten())  # a copy: the slab is valid for now only
 
     @cached_property
     def _sample(self) -> np.ndarray:
-        return sorted_finite(np.concatenate(self._parts))
+        return sorted_finite(hounsfield(np.concatenate(self._parts), slope=self._slope, inter=self._inter))
 
     @property
     def quantiles(self) -> np.ndarray:

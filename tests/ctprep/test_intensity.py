@@ -6,7 +6,7 @@ from hypothesis.extra import numpy as hnp
 
 from ctprep.intensity import (
     HU_QUANTILES,
-    above_air,
+    StoredWindow,
     count_nonfinite,
     hounsfield,
     hu_from_unit,
@@ -25,13 +25,14 @@ DTYPES = ["i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f4", "f8", ">i2", ">f
 
 
 @given(st.data(), st.sampled_from(DTYPES), windows)
-def test_clipping_in_the_file_s_dtype_equals_clipping_in_double(data, dtype, window):
-    raw = data.draw(hnp.arrays(dtype, 20))
+def test_clipping_what_is_stored_equals_clipping_hu_in_double(data, dtype, window):
+    stored = data.draw(hnp.arrays(dtype, 20))
+    slope, inter = data.draw(st.sampled_from([(1.0, 0.0), (1.0, -1024.0), (0.25, 7.5), (3.0, 0.1), (-1.0, 30.0)]))
     lower, upper = window
-    wide = np.where(np.isfinite(raw.astype("f8")), raw.astype("f8"), lower)
-    expected = np.clip(wide, lower, upper) - lower
     with np.errstate(invalid="ignore", over="ignore"):
-        assert np.allclose(above_air(raw, lower=lower, upper=upper), expected, atol=1e-3, rtol=1e-6)
+        hu = np.where(np.isfinite(stored.astype("f8")), stored.astype("f8") * slope + inter, lower)
+        ours = StoredWindow.of(window, slope=slope, inter=inter).above_air(stored) * abs(slope)
+    assert np.allclose(ours, np.clip(hu, lower, upper) - lower, atol=1e-2, rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", ["i2", "u2", "i4", "f4", "f8", ">i2"])
@@ -49,7 +50,8 @@ def test_large_integers_keep_their_low_bits_when_scaled():
 def test_nan_and_infinities_are_counted_and_become_air():
     hu = np.array([np.nan, np.inf, -np.inf, 0.0], np.float32)
     assert count_nonfinite(hu) == 3
-    assert above_air(hu, lower=-1000, upper=400).tolist() == [0, 0, 0, 1000]
+    assert StoredWindow(-1000, 400).above_air(hu).tolist() == [0, 0, 0, 1000]
+    assert StoredWindow(-400, 1000, is_falling=True).above_air(hu).tolist() == [0, 0, 0, 1000]
 
 
 @given(hnp.arrays(np.float32, 30, elements=st.floats(0, 1, width=32)), st.sampled_from(["float16", "float32", "uint8"]))
@@ -78,7 +80,7 @@ def test_quantiles_are_those_of_numpy(values, dtype):
 def test_the_values_given_are_kept_unless_they_may_be_overwritten():
     for dtype in ("int16", "int8", "float32"):
         hu = np.array([-100, 0, 100], dtype)
-        above_air(hu, lower=-50, upper=50)
+        StoredWindow(-50, 50).above_air(hu)
         assert hu.tolist() == [-100, 0, 100]
 
 

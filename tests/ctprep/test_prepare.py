@@ -187,7 +187,14 @@ windows = st.builds(
     window=windows,
     spacing_mm=st.none() | st.tuples(*[st.floats(0.5, 9.0)] * 3),
     stored=st.sampled_from(
-        [("int16", 1, 0), ("uint16", 1, -1024), ("float32", 1, 0), ("float64", 0.5, 3), (">i2", 2, 7)]
+        [
+            ("int16", 1, 0),
+            ("uint16", 1, -1024),
+            ("float32", 1, 0),
+            ("float64", 0.5, 3),
+            (">i2", 2, 7),
+            ("int16", -1, 99),
+        ]
     ),
     slab_voxels=st.sampled_from([1, 30, 300, 1 << 17]),
     seed=st.integers(0, 2**32 - 1),
