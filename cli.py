@@ -219,7 +219,7 @@ def plan(raw: Path, out: Path, as_json: bool, rebuild: bool, **choices: Any) -> 
     "--scheduler",
     default="auto",
     show_default=True,
-    help="threads, processes, synchronous or tcp://…; auto is threads for what takes seconds, else processes.",
+    help="threads, processes, synchronous or tcp://…; auto is the fastest of the first three.",
 )
 @click.option("--workers", type=click.IntRange(min=1), help="Threads or processes.  [default: one for each core]")
 @click.option("--strict", is_flag=True, help="Stop at the first scan to be rejected; commit nothing.")

@@ -15,7 +15,7 @@ from ctprep.plan import Action, Plan, make_plan
 from ctprep.recipe import Recipe, differences
 from ctprep.scan import Rejection, Scan
 from ctprep.scan_task import Outcome, ScanTask, convert_scan, lost_scan
-from ctprep.schedule import AUTO, check_scheduler, faster_scheduler, run_all
+from ctprep.schedule import AUTO, check_scheduler, fastest_scheduler, run_all
 from ctprep.sources import Stamp, load_remembered, save_remembered
 from ctprep.staging import Staging, said_of_target
 from ctprep.store import Store, is_ctprep_store, open_store
@@ -99,7 +99,7 @@ def convert(
         How a scan becomes a volume.
     scheduler : str
         `threads`, `processes`, `synchronous` (a plain loop), the address of a Dask cluster that sees both folders, or
-        `auto`: threads for what takes seconds, else processes. A script that starts processes must do so under
+        `auto`, which is the fastest of the first three. A script that starts processes must do so under
         `if __name__ == "__main__"`.
     workers : int, optional
         Threads or processes; one for each core where it is not given.
@@ -136,7 +136,7 @@ def convert(
         existing = None if rebuild else _existing(target, recipe)
         stock = _stock(staging, recipe, existing)
         job = _Job(catalog, recipe, staging, stock, *_plan(catalog, stock), strict)
-        chosen = faster_scheduler(_core_seconds(job), workers) if scheduler == AUTO else scheduler
+        chosen = _fastest_scheduler(job, workers) if scheduler == AUTO else scheduler
         run = partial(
             run_all,
             when_lost=lost_scan,
@@ -225,10 +225,10 @@ def _run(job: _Job, run: Callable[..., None], progress: Progress) -> list[Reject
     return rejected
 
 
-def _core_seconds(job: _Job) -> float:
-    """Guess how long one core will take for what the plan says."""
+def _fastest_scheduler(job: _Job, workers: int | None) -> str:
     stamps = [job.stamps[row.scan.id] for row in job.plan.rows if row.action is Action.CONVERT]
-    return len(stamps) * SECONDS_PER_SCAN + sum(stamp.size for stamp in stamps) * SECONDS_PER_BYTE
+    core_seconds = len(stamps) * SECONDS_PER_SCAN + sum(stamp.size for stamp in stamps) * SECONDS_PER_BYTE
+    return fastest_scheduler(len(stamps), core_seconds, workers)
 
 
 def _silent(_total: int) -> AbstractContextManager[Callable[[int], object]]:

@@ -28,10 +28,10 @@ GZIP_MAGIC = b"\x1f\x8b"
 LARGEST_INFLATION = 1032
 """Deflate cannot expand further: 258 bytes from two bits, RFC 1951."""
 
-READ_BYTES = 256 << 10
+READ_BYTES = 512 << 10
 """Bytes of a file read, and hashed, at once: they are inflated while they are still in the cache."""
 
-SLAB_VOXELS = 256 << 10
+SLAB_VOXELS = 512 << 10
 """Voxels read together: few enough that they are still in the cache when they are reduced, and enough that threads
 seldom wait for each other. Where a slice has more of them, its rows are added up in parts, so that this number belongs
 to the arithmetic."""

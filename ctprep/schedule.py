@@ -40,9 +40,13 @@ FRUITLESS_POOLS = 3
 
 MOST_WORKERS = 1024
 
+HANDING_OVER_SECONDS = 2e-3
+"""What a task must take for several workers to be faster than a plain loop: two threads need 1.4 times as long as the
+loop for scans of 1 ms, which hold Python's lock all the time, and two processes 1.2 times as long."""
+
 PROCESSES_PAY_AFTER = 4.0
-"""Seconds of one core's work from which processes are faster than threads, which wait for Python's lock: two of them
-convert 1.2 to 1.4 times as many scans as one, two processes 1.9 times, but those start half a second later
+"""Seconds of one core's work from which processes are faster than threads: two processes convert 2.0 times as many
+scans of 512 x 512 x 48 as one, two threads 1.8 times, and fewer the smaller a scan is; but processes start 0.4 s later
 (tests/benchmarks/scaling.py)."""
 
 
@@ -114,22 +118,25 @@ def check_scheduler(scheduler: str, workers: int | None) -> None:
         raise SchedulerError(f"workers: {workers} is not from 1 to {MOST_WORKERS}")
 
 
-def faster_scheduler(core_seconds: float, workers: int | None = None) -> str:
+def fastest_scheduler(n_tasks: int, core_seconds: float, workers: int | None = None) -> str:
     """Return the local scheduler that ends first.
 
     Parameters
     ----------
+    n_tasks : int
     core_seconds : float
-        What one core would need for all tasks.
+        What one core would need for all of them.
     workers : int, optional
         As for `run_all`.
 
     Examples
     --------
-    >>> faster_scheduler(0.5, workers=2), faster_scheduler(3600.0, workers=2), faster_scheduler(3600.0, workers=1)
-    ('threads', 'processes', 'threads')
+    >>> [fastest_scheduler(tasks, seconds, workers=2) for tasks, seconds in ((10, 0.5), (1000, 60.0), (100_000, 100.0))]
+    ['threads', 'processes', 'synchronous']
     """
-    return "processes" if core_seconds > PROCESSES_PAY_AFTER and (workers or available_cores()) > 1 else "threads"
+    if core_seconds < n_tasks * HANDING_OVER_SECONDS or (workers or available_cores()) == 1:
+        return "synchronous"
+    return "processes" if core_seconds > PROCESSES_PAY_AFTER else "threads"
 
 
 def available_cores() -> int:

@@ -540,8 +540,10 @@ def test_the_public_functions_are_not_hidden_by_their_modules():
     assert Path(sys.modules["ctprep.convert"].__file__).name == "convert.py"
 
 
-@pytest.mark.parametrize(("seconds_per_scan", "expected"), [(1e-3, "threads"), (10.0, "processes")])
-def test_auto_takes_processes_where_they_pay(raw, tmp_path, monkeypatch, seconds_per_scan, expected):
+@pytest.mark.parametrize(
+    ("seconds_per_scan", "expected"), [(1e-3, "synchronous"), (0.1, "threads"), (10.0, "processes")]
+)
+def test_auto_takes_what_is_fastest(raw, tmp_path, monkeypatch, seconds_per_scan, expected):
     module = sys.modules["ctprep.convert"]
     taken = []
 
