@@ -398,6 +398,21 @@ def test_a_damaged_journal_costs_time_and_nothing_else(raw, tmp_path, damage, re
     assert done.store.digest() == digest_from_nothing(raw, tmp_path)
 
 
+def test_a_journal_that_somebody_deletes_is_said(raw, tmp_path, monkeypatch):
+    module = sys.modules["ctprep.convert"]
+    run_all = module.run_all
+
+    def run_and_delete(*args, **kwargs):
+        run_all(*args, **kwargs)
+        next(Staging(tmp_path / "out.zarr").folder.rglob("journal")).unlink()
+
+    monkeypatch.setattr(module, "run_all", run_and_delete)
+    with pytest.raises(TargetError, match="was changed by another program; run it again"):
+        convert(raw, tmp_path / "out.zarr")
+    monkeypatch.undo()
+    assert convert(raw, tmp_path / "out.zarr").store.digest() == digest_from_nothing(raw, tmp_path)
+
+
 def test_removed_counts_what_the_store_lost(raw, tmp_path):
     convert(raw, tmp_path / "out.zarr")
     (raw / "CT-0" / "study_0000.nii.gz").write_bytes(b"damaged")

@@ -1,5 +1,7 @@
 """Geometry, intensity and judgement of whole scans, through real files."""
 
+import tracemalloc
+
 import nibabel
 import numpy as np
 import pytest
@@ -222,3 +224,19 @@ def test_every_error_names_the_file_and_a_code(make_scan):
         prepare(path, Recipe())
     assert str(caught.value).startswith("x.nii: ")
     assert caught.value.code == "constant"
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_the_number_of_slices_takes_no_memory(tmp_path, axis):
+    """Whichever axis of the file the slices lie along."""
+    peaks = []
+    for n_slices in (200, 1000):
+        shape = [64, 64, 64]
+        shape[axis] = n_slices
+        path = write_scan(tmp_path / f"{n_slices}.nii.gz", chest_hu(tuple(shape)).astype(np.float32))
+        tracemalloc.start()
+        prepare(path, Recipe())
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    few, many = peaks
+    assert many < few + 1e6  # the larger file holds 16 MB
