@@ -158,7 +158,8 @@ class _Source(io.RawIOBase):
         self._opened = os.fstat(self._file.fileno())
         with translated_errors(path):
             self.compressed = os.pread(self._file.fileno(), 2, 0) == GZIP_MAGIC
-        self.stream: BinaryIO = igzip.IGzipFile(fileobj=self) if self.compressed else self  # type: ignore[assignment]
+        # The reader inside `igzip.IGzipFile`, which would copy every voxel once more.
+        self.stream: BinaryIO = igzip._GzipReader(self, READ_BYTES) if self.compressed else self  # type: ignore[assignment]
 
     def readable(self) -> bool:
         return True
