@@ -159,7 +159,8 @@ class _Source(io.RawIOBase):
         with translated_errors(path):
             self.compressed = os.pread(self._file.fileno(), 2, 0) == GZIP_MAGIC
         # The reader inside `igzip.IGzipFile`, which would copy every voxel once more.
-        self.stream: BinaryIO = igzip._GzipReader(self, READ_BYTES) if self.compressed else self  # type: ignore[assignment]
+        stream = igzip._GzipReader(self, READ_BYTES) if self.compressed else self  # type: ignore[arg-type]
+        self.stream: BinaryIO = stream  # type: ignore[assignment]
 
     def readable(self) -> bool:
         return True
