@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -21,6 +22,7 @@ from ctprep.errors import CTPrepError, NothingConverted, PhantomError, RecipeErr
 from ctprep.phantom.settings import DIFFICULTIES, CohortSettings
 from ctprep.recipe import STORED_DTYPES, Recipe
 
+EXIT_FOUND = 1
 EXIT_REJECTED = 3
 """`convert` committed a store, but left some scans out."""
 
@@ -297,6 +299,33 @@ def info(store: Path, as_json: bool) -> None:
         return
     for name, value in summary.items():
         click.echo(f"{name.replace('_', ' '):<20}{_shown(value)}")
+
+
+@ctprep.command()
+@click.argument("store", type=PATH)
+@click.option("--raw", type=PATH, help="Also prepare scans again from this folder, and compare.")
+@click.option("--sample", type=click.IntRange(min=1), help="How many of them.  [default: 16]")
+@click.option("--all", "every", is_flag=True, help="All of them.")
+@as_json
+def verify(store: Path, raw: Path | None, sample: int | None, every: bool, as_json: bool) -> None:
+    """Read every byte of STORE and name what is not as it was written."""
+    from ctprep.verify import RAW_SAMPLE
+    from ctprep.verify import verify as verify_store
+
+    if raw is None and (sample or every):
+        raise click.UsageError("--sample and --all say what is prepared again from --raw RAW; add it")
+    if sample and every:
+        raise click.UsageError("--sample and --all exclude each other; leave one out")
+    found = verify_store(store, raw=raw, sample=None if every else sample or RAW_SAMPLE, progress=progress_bar)
+    if as_json:
+        click.echo(json.dumps(asdict(found)))
+    else:
+        for finding in found.findings:
+            click.echo(f"{printable(finding.where)}  {printable(finding.what)}")
+        again = f", {found.from_raw:,} prepared again" * (raw is not None)
+        click.echo(f"{store}: {found.scans:,} volumes read{again}, {len(found.findings):,} findings  {found.digest}")
+    if found.findings:
+        sys.exit(EXIT_FOUND)
 
 
 def _shown(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,6 +12,7 @@ from ctprep.catalog import Catalog, find_scans
 from ctprep.errors import NothingConverted, RecipeMismatch, StoreError, TargetError
 from ctprep.observe import Stock, observe_all
 from ctprep.plan import Action, Plan, make_plan
+from ctprep.progress import Progress, silent
 from ctprep.recipe import Recipe, differences
 from ctprep.scan import Rejection, Scan
 from ctprep.scan_task import Outcome, ScanTask, convert_scan, lost_scan
@@ -24,9 +25,6 @@ from ctprep.work_folder import WorkFolder
 SECONDS_PER_SCAN = 1e-3
 SECONDS_PER_BYTE = 5e-9
 """What converting costs, roughly: a tiny scan takes a millisecond, 200 MB of compressed ones a second."""
-
-Progress = Callable[[int], AbstractContextManager[Callable[[int], object]]]
-"""Given a number of scans, a context whose value is called with 1 after each of them."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +106,7 @@ def convert(
     strict : bool
         Stop at the first scan that must be rejected, and commit nothing.
     progress : callable, optional
-        See `Progress`.
+        See `ctprep.progress`.
 
     Returns
     -------
@@ -145,7 +143,7 @@ def convert(
             scheduler=chosen,
             workers=workers,
         )
-        rejected = _commit(job, _run(job, run, progress or _silent))
+        rejected = _commit(job, _run(job, run, progress or silent))
         return Conversion(open_store(target), job.plan, rejected)
 
 
@@ -229,10 +227,6 @@ def _fastest_scheduler(job: _Job, workers: int | None) -> str:
     stamps = [job.stamps[row.scan.id] for row in job.plan.rows if row.action is Action.CONVERT]
     core_seconds = len(stamps) * SECONDS_PER_SCAN + sum(stamp.size for stamp in stamps) * SECONDS_PER_BYTE
     return fastest_scheduler(len(stamps), core_seconds, workers)
-
-
-def _silent(_total: int) -> AbstractContextManager[Callable[[int], object]]:
-    return nullcontext(lambda _count: None)
 
 
 def _task(job: _Job, scan: Scan) -> ScanTask:

@@ -22,11 +22,13 @@ from ctprep.intensity import unit_from_stored
 from ctprep.recipe import Recipe
 from ctprep.records import RECORD, Records
 from ctprep.scan import Rejection
+from ctprep.seal import is_sealed, is_table_file
 from ctprep.store_format import (
     ATTRIBUTES,
     AXES,
     FORMAT,
     META_PREFIX,
+    file_names,
     tree_digest,
 )
 
@@ -145,6 +147,11 @@ class Store:
         """Return stored values as float32 in [0, 1]."""
         return unit_from_stored(volume)
 
+    def foreign_files(self) -> list[str]:
+        """Return the files under the store that no conversion wrote, sorted."""
+        chunks = {chunk_path(row) for row in range(len(self))}
+        return sorted(name for name in file_names(self.path) if not is_table_file(name) and name not in chunks)
+
     def digest(self) -> str:
         """Return the SHA-256 of the whole tree: equal stores have equal digests."""
         return tree_digest(self.path)
@@ -192,6 +199,8 @@ def open_store(path: str | os.PathLike[str]) -> Store:
         group = zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=False)
         saved: Any = dict(group.attrs)[ATTRIBUTES]
         store = _read(path, group, saved) if saved["format"] == FORMAT else None
+        if store is not None and not is_sealed(path):
+            raise StoreError("its metadata or a table is not as it was written")
     except (StoreError, RecipeError) as error:
         raise StoreError(f"{path}: {error}") from None
     except READ_ERRORS as error:

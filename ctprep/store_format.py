@@ -25,6 +25,7 @@ from ctprep.intensity import HU_QUANTILES, UINT8_STEPS
 from ctprep.recipe import Recipe
 from ctprep.records import RECORD, Records
 from ctprep.scan import NO_VALUE, Rejection, Scan
+from ctprep.seal import UNSEALED, seal
 
 FORMAT = 1
 ATTRIBUTES = "ctprep"
@@ -97,9 +98,11 @@ def write_tables(folder: Path, contents: StoreContents) -> None:
         for name, values in _tables(contents):
             _write_table(group, name, values, contents.classes)
         zarr.consolidate_metadata(memory, zarr_format=3)
-    for name, content in files.items():
+    contents_of = {name: content.to_bytes() for name, content in files.items()}
+    seal(contents_of)
+    for name, content in contents_of.items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_bytes(content.to_bytes())
+        (folder / name).write_bytes(content)
 
 
 def _root_attributes(contents: StoreContents) -> dict[str, Any]:
@@ -109,6 +112,7 @@ def _root_attributes(contents: StoreContents) -> dict[str, Any]:
         "recipe_digest": contents.recipe.digest,
         "classes": list(contents.classes),
         "rejected": [asdict(rejection) for rejection in contents.rejected],
+        "seal": UNSEALED,
     }
 
 
@@ -193,13 +197,14 @@ def _one_word(name: str) -> str:
 def tree_digest(folder: Path) -> str:
     """Return one SHA-256 of every file's relative path and bytes under a folder, in hexadecimal."""
     digest = hashlib.sha256()
-    for path in sorted(_files(folder)):
+    for path in sorted(file_names(folder)):
         content = hashlib.sha256((folder / path).read_bytes()).hexdigest()
         digest.update(f"{path}\0{content}\n".encode())
     return digest.hexdigest()
 
 
-def _files(folder: Path) -> Iterator[str]:
+def file_names(folder: Path) -> Iterator[str]:
+    """Yield the path of every file under a folder, relative to it."""
     for parent, _, names in os.walk(folder):
         for name in names:
             yield Path(parent, name).relative_to(folder).as_posix()

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from ctprep.seal import ROOT, seal
+
 settings.register_profile(
     "ctprep",
     deadline=None,  # the machines that run this are noisy
@@ -53,6 +55,13 @@ def write_scan(
     image.header.set_slope_inter(slope, inter)
     image.to_filename(path)
     return path
+
+
+def reseal(store: Path) -> None:
+    """Seal a store again whose metadata a test has changed, as a conversion that wrote it so would have."""
+    files = {path.relative_to(store).as_posix(): path.read_bytes() for path in store.rglob("*") if path.is_file()}
+    seal(files)
+    (store / ROOT).write_bytes(files[ROOT])
 
 
 @pytest.fixture

@@ -78,6 +78,18 @@ def test_info_is_for_people_and_for_programs(store, type_in):
     assert max(map(len, text.splitlines())) < 200
 
 
+def test_verify_lists_what_it_finds_and_says_so_with_its_exit_code(raw, store, type_in):
+    whole = type_in("ctprep verify out.zarr --raw raw --all")
+    assert (whole.exit_code, whole.stdout.count("\n")) == (0, 1)
+    assert "6 volumes read, 6 prepared again, 0 findings" in whole.stdout
+    (store / "volume" / "c.2.0.0.0").unlink()
+    damaged = type_in("ctprep verify out.zarr")
+    assert damaged.exit_code == 1
+    assert damaged.stdout.startswith("CT-0/study_0002  is missing; convert again to rebuild it\n")
+    findings = json.loads(type_in("ctprep verify out.zarr --json").stdout)["findings"]
+    assert [finding["where"] for finding in findings] == ["CT-0/study_0002"]
+
+
 def test_a_spacing_may_be_one_number_or_three(raw, type_in):
     for number, spacing in enumerate(("2", "2x2x5")):
         assert type_in(f"ctprep convert raw {number}.zarr --spacing {spacing}").exit_code == 0
@@ -115,6 +127,10 @@ WRONG = {
     "ctprep plan missing out.zarr": (1, "missing: is not a folder"),
     "ctprep info missing.zarr": (1, "no store is here"),
     "ctprep info taken": (1, "is not a readable ctprep store"),
+    "ctprep verify missing.zarr": (1, "no store is here"),
+    "ctprep verify old.zarr --all": (2, "--raw RAW; add it"),
+    "ctprep verify old.zarr --raw missing": (1, "missing: is not a folder"),
+    "ctprep verify old.zarr --raw raw --all --sample 2": (2, "exclude each other"),
     "ctprep info damaged.zarr": (1, "its array label is missing"),
     "ctprep export out.zarr nothing": (1, "no such scan"),
     "ctprep export out.zarr CT-0/study_0000 --out mine.nii": (1, "exists already"),

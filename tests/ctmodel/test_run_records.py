@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ctmodel.run_records import NetworkRecord, SplitRow, describe_store, fingerprint, store_differences
+from ctprep.records import Records
 from ctprep.store import open_store
 
 
@@ -32,7 +33,7 @@ def _changed(values):
         return np.array([1 - first, *others])
     if isinstance(first, str):
         return (f"{first}x", *others)
-    return (dataclasses.replace(first, source_sha256="0" * 64), *others)
+    return Records.of([dataclasses.replace(first, source_sha256="0" * 64), *others])
 
 
 def test_names_that_run_into_each_other_are_told_apart(store_path):

@@ -14,7 +14,7 @@ from ctprep.records import Records
 from ctprep.scan import Rejection, Scan
 from ctprep.store import open_store
 from ctprep.store_format import StoreContents, write_tables
-from tests.conftest import write_scan
+from tests.conftest import reseal, write_scan
 
 DTYPES = ["float16", "float32", "uint8"]
 
@@ -150,6 +150,7 @@ def test_a_store_of_an_older_arithmetic_is_read_but_prepares_nothing(tmp_path):
         tmp_path / "out.zarr" / "zarr.json",
         lambda saved: saved["attributes"]["ctprep"]["recipe"].update(arithmetic=0),
     )
+    reseal(tmp_path / "out.zarr")
     store = open_store(tmp_path / "out.zarr")
     assert np.isfinite(store.volume(0)).all()
     with pytest.raises(RecipeError, match="version 0 of the arithmetic"):
