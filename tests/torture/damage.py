@@ -1,0 +1,124 @@
+"""Every bit of a stored chunk, of the metadata and of the tables flipped: who notices.
+
+Usage: python -m tests.torture.damage [--every 1]
+
+A chunk is read by `ctprep verify`, zarr-python, TensorStore and zarrs. The null control is a
+volume in zarr-python's default codecs, which have no checksum.
+"""
+
+import argparse
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import tensorstore
+import zarr
+
+import ctprep
+from ctprep.chunk import chunk_path
+from ctprep.recipe import Recipe
+from ctprep.seal import is_sealed
+from ctprep.verify import verify
+from tests.conftest import chest_hu, write_scan
+
+SHAPE = (8, 8, 4)
+ROW = 1
+Read = Callable[[Path], np.ndarray]
+
+
+def make_store(folder: Path) -> Path:
+    for number in range(3):
+        write_scan(folder / "raw" / f"CT-{number % 2}" / f"s{number}.nii.gz", chest_hu(seed=number))
+    return ctprep.convert(folder / "raw", folder / "out.zarr", recipe=Recipe(shape=SHAPE)).store.path
+
+
+def flips(path: Path, every: int) -> Iterator[int]:
+    """Flip bits of a file one after the other; what is there at the end is what was there before."""
+    whole = path.read_bytes()
+    try:
+        for bit in range(0, len(whole) * 8, every):
+            flipped = bytearray(whole)
+            flipped[bit // 8] ^= 1 << bit % 8
+            path.write_bytes(flipped)
+            yield bit
+    finally:
+        path.write_bytes(whole)
+
+
+def by_zarr(store: Path) -> np.ndarray:
+    return np.asarray(zarr.open_array(store / "volume", mode="r")[ROW])
+
+
+def by_tensorstore(store: Path) -> np.ndarray:
+    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str(store / "volume")}}
+    return tensorstore.open(spec, open=True).result()[ROW].read().result()
+
+
+def by_zarrs(store: Path) -> np.ndarray:
+    with zarr.config.set({"codec_pipeline.path": "zarrs.ZarrsCodecPipeline"}):
+        return by_zarr(store)
+
+
+READERS: dict[str, Read] = {"zarr-python": by_zarr, "TensorStore": by_tensorstore, "zarrs": by_zarrs}
+
+
+def silent(read: Read, store: Path, expected: np.ndarray) -> bool:
+    """Tell whether a reader gives another volume without a word."""
+    try:
+        return not np.array_equal(read(store), expected, equal_nan=True)
+    except Exception:  # noqa: BLE001 - any error will do
+        return False
+
+
+def chunk_figures(store: Path, every: int) -> tuple[int, dict[str, int]]:
+    """Return how many bits of a chunk were flipped, and how often each reader said nothing."""
+    expected, unseen = by_zarr(store), dict.fromkeys(["verify", *READERS], 0)
+    count = 0
+    for _ in flips(store / chunk_path(ROW), every):
+        count += 1
+        unseen["verify"] += not verify(store).findings
+        for name, read in READERS.items():
+            unseen[name] += silent(read, store, expected)
+    return count, unseen
+
+
+def table_figures(store: Path, every: int) -> tuple[int, int]:
+    """Return how many bits of metadata and tables were flipped, and how many of them changed nothing for `verify`."""
+    count = unseen = 0
+    for path in sorted(path for path in store.rglob("*") if path.is_file() and not path.name.startswith("c.")):
+        for _ in flips(path, every):
+            count += 1
+            unseen += is_sealed(store) and not verify(store).findings  # an unsealed store is a finding
+    return count, unseen
+
+
+def control_figures(folder: Path, every: int) -> tuple[int, int]:
+    """Return how many bits of a chunk in default codecs were flipped, and how often zarr-python said nothing."""
+    volume = np.random.default_rng(0).normal(0.4, 0.2, (2, *SHAPE)).astype(np.float16)
+    array = zarr.create_array(folder / "volume", shape=volume.shape, chunks=(1, *SHAPE), dtype=volume.dtype)
+    array[...] = volume
+    bits = [silent(by_zarr, folder, volume[ROW]) for _ in flips(folder / "volume" / "c" / str(ROW) / "0/0/0", every)]
+    return len(bits), sum(bits)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--every", type=int, default=1, help="flip each N-th bit")
+    every = parser.parse_args().every
+    folder = Path(tempfile.mkdtemp())
+    try:
+        store = make_store(folder)
+        count, unseen = chunk_figures(store, every)
+        print(f"chunk: {count} bits flipped; unseen by " + ", ".join(f"{name} {n}" for name, n in unseen.items()))
+        count, missed = table_figures(store, every)
+        print(f"metadata and tables: {count} bits flipped; unseen by verify {missed}")
+        count, wrong = control_figures(folder / "control", every)
+        print(f"null control, zarr-python's default codecs: {count} bits flipped, {wrong} read wrong without a word")
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
