@@ -9,7 +9,6 @@ import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import dask
 import nibabel
 import numpy as np
 import pytest
@@ -44,28 +43,6 @@ def digest_from_nothing(raw, tmp_path, **kwargs):
 
 def actions(plan):
     return {row.scan.id: (str(row.action), row.reason) for row in plan.rows}
-
-
-@pytest.fixture
-def local_cluster():
-    """Give a Dask cluster of two worker processes, which are started again when they die."""
-    from distributed import LocalCluster
-
-    with (
-        dask.config.set(
-            {"distributed.deploy.lost-worker-timeout": "1h"}
-        ),  # or it forgets one that starts when it looks
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
-        ) as local,
-    ):
-        yield local
-
-
-@pytest.fixture
-def cluster(local_cluster):
-    """Give the address of a Dask cluster of two worker processes."""
-    return local_cluster.scheduler_address
 
 
 @pytest.mark.parametrize(

@@ -54,28 +54,6 @@ def lose(task):
 
 
 @pytest.fixture
-def local_cluster():
-    """Give a Dask cluster of two worker processes, which are started again when they die."""
-    from distributed import LocalCluster
-
-    with (
-        dask.config.set(
-            {"distributed.deploy.lost-worker-timeout": "1h"}
-        ),  # or it forgets one that starts when it looks
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=50
-        ) as local,
-    ):
-        yield local
-
-
-@pytest.fixture
-def cluster(local_cluster):
-    """Give the address of a Dask cluster of two worker processes."""
-    return local_cluster.scheduler_address
-
-
-@pytest.fixture
 def scheduler(request):
     """Give a scheduler for `run_all` by the word that a test is parametrized with."""
     return request.getfixturevalue("cluster") if request.param == "cluster" else request.param
