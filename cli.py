@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -323,9 +323,13 @@ def verify(store: Path, raw: Path | None, sample: int | None, every: bool, as_js
         for finding in found.findings:
             click.echo(f"{printable(finding.where)}  {printable(finding.what)}")
         again = f", {found.from_raw:,} prepared again" * (raw is not None)
-        click.echo(f"{store}: {found.scans:,} volumes read{again}, {len(found.findings):,} findings  {found.digest}")
+        click.echo(f"{store}: {found.scans:,} volumes read{again}, {_count(found.findings, 'finding')}  {found.digest}")
     if found.findings:
         sys.exit(EXIT_FOUND)
+
+
+def _count(things: Sized, name: str) -> str:
+    return f"{len(things):,} {name}{'s' * (len(things) != 1)}"
 
 
 def _shown(value: Any) -> str:

@@ -113,7 +113,7 @@ def _observe_stored(scan: Scan, stamp: Stamp, row: int, stock: Stock) -> Observa
         read_header(scan.path)
         return Observation(why_convert="its bytes have changed")
     finished = finished or stock.left_over(stamp.name_for(scan.id))
-    return Observation(finished, why_convert="its stored volume is damaged")
+    return Observation(finished, why_convert="its stored volume is lost or damaged")
 
 
 def _checksum_of(chunk: Path) -> int | None:

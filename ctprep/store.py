@@ -5,6 +5,7 @@ a volume of air.
 """
 
 import os
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -217,7 +218,7 @@ def _read(path: Path, group: zarr.Group, saved: dict[str, Any]) -> Store:
     if n_scans > MOST_SCANS or volumes.shape[1:] != recipe.shape or volumes.dtype != recipe.dtype:
         raise StoreError(f"its volumes are {volumes.shape} {volumes.dtype}, its recipe says {recipe.shape}")
     tables = {name: _table(group, name, n_scans) for name in AXES if name not in ("volume", "quantile")}
-    meta = {name: _table(group, name, n_scans) for name in sorted(group.array_keys()) if name.startswith(META_PREFIX)}
+    meta = {name: _table(group, name, n_scans) for name in _array_names(group) if name.startswith(META_PREFIX)}
     return Store(
         path=path,
         recipe=recipe,
@@ -231,6 +232,12 @@ def _read(path: Path, group: zarr.Group, saved: dict[str, Any]) -> Store:
         meta={name.removeprefix(META_PREFIX): values for name, values in meta.items()},
         _volumes=volumes,
     )
+
+
+def _array_names(group: zarr.Group) -> list[str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)  # of files that are not the store's
+        return sorted(group.array_keys())
 
 
 def _array(group: zarr.Group, name: str) -> zarr.Array:
