@@ -7,7 +7,7 @@ Nothing here knows what a store contains. The folder `.NAME.ctprep` beside the t
 - `next/`: the tree being assembled; `ready/`: the same, complete and synced; `old/`: what it replaced;
 - `sources.jsonl`: see `ctprep.sources`.
 
-It may be deleted whenever no conversion runs.
+It may be deleted whenever no conversion runs. Whatever else is in it was left by a crash, and goes.
 """
 
 import contextlib
@@ -72,8 +72,12 @@ class Staging:
     def _recover(self) -> None:
         if self._ready.exists() and not self.target.exists():
             self._ready.rename(self.target)
-        for leftover in (self.next, self._ready, self._old):
-            shutil.rmtree(leftover, ignore_errors=True)
+        kept = {"lock", "work", self.sources.name}
+        for leftover in [path for path in self.folder.iterdir() if path.name not in kept]:
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink()
 
     def commit(self) -> None:
         """Put the assembled tree in the target's place, durably and in one step."""
