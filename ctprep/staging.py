@@ -70,7 +70,8 @@ class Staging:
             yield
 
     def _recover(self) -> None:
-        if self._ready.exists() and not self.target.exists():
+        # Only between the two renames are both there; `ready` alone may be a replaced store, half deleted.
+        if self._old.exists() and self._ready.exists() and not self.target.exists():
             self._ready.rename(self.target)
         kept = {"lock", "work", self.sources.name}
         for leftover in [path for path in self.folder.iterdir() if path.name not in kept]:
