@@ -101,7 +101,11 @@ class Staging:
                 raise
             # This file system cannot exchange; between the next two lines only `_recover` knows the store.
             self.target.rename(self._old)
-            self._ready.rename(self.target)
+            try:
+                self._ready.rename(self.target)
+            except OSError:
+                self._old.rename(self.target)
+                raise
 
 
 @contextlib.contextmanager

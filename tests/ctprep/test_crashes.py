@@ -1,5 +1,10 @@
 """Conversions that are killed, that fail and that meet."""
 
+import errno
+
+import pytest
+
+from ctprep.errors import TargetError
 from ctprep.staging import Staging
 
 
@@ -25,3 +30,25 @@ def test_a_replaced_store_half_deleted_does_not_come_back(tmp_path):
     fill(staging.folder / "ready", "half of the old store")
     with staging.locked():
         assert not staging.target.exists()
+
+
+def test_the_old_store_stays_where_the_new_one_cannot_take_its_place(tmp_path, monkeypatch):
+    def cannot_exchange(first, second):
+        raise OSError(errno.EINVAL, "no such operation")
+
+    staging = Staging(tmp_path / "out.zarr")
+    fill(staging.target, "old")
+    rename = type(staging.target).rename
+
+    def broken_rename(path, target):
+        if path.name == "ready":
+            raise OSError(errno.EIO, "broken")
+        return rename(path, target)
+
+    monkeypatch.setattr("ctprep.staging.exchange", cannot_exchange)
+    with staging.locked():
+        fill(staging.next, "new")
+        monkeypatch.setattr(type(staging.target), "rename", broken_rename)
+        with pytest.raises(TargetError, match="broken"):
+            staging.commit()
+    assert (staging.target / "file").read_text() == "old"
