@@ -18,8 +18,9 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
-from ctprep.errors import StoreLocked, TargetError
+from ctprep.errors import CTPrepError, StoreLocked, TargetError
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2  # linux/fs.h
@@ -61,13 +62,16 @@ class Staging:
             self.folder.mkdir(exist_ok=True)
             lock = open(self.folder / "lock", "w")  # noqa: SIM115 - closed below, which releases the lock
         with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise StoreLocked(f"{self.target}: another conversion is writing it; wait for it to end") from None
             with said_of_target(self.target):
+                self._lock(lock)
                 self._recover()
             yield
+
+    def _lock(self, lock: IO[str]) -> None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreLocked(f"{self.target}: another conversion is writing it; wait for it to end") from None
 
     def _recover(self) -> None:
         # Only between the two renames are both there; `ready` alone may be a replaced store, half deleted.
@@ -114,12 +118,13 @@ def said_of_target(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if isinstance(error, TargetError):
+        if isinstance(error, CTPrepError):
             raise
         ways_out = {
             errno.ENOSPC: "free some space and run it again, it resumes",
             errno.EDQUOT: "free some space and run it again, it resumes",
             errno.ENOENT: "create its parent folder first",
+            errno.ENOLCK: "choose a target on a file system that has locks",
         }
         way_out = ways_out.get(error.errno or 0, "choose a target that can be written")
         raise TargetError(f"{target}: cannot be written ({error.strerror or error}); {way_out}") from None

@@ -1,10 +1,13 @@
 """Conversions that are killed, that fail and that meet."""
 
 import errno
+import fcntl
 
 import pytest
 
+import ctprep
 from ctprep.errors import TargetError
+from ctprep.recipe import Recipe
 from ctprep.staging import Staging
 
 
@@ -52,3 +55,12 @@ def test_the_old_store_stays_where_the_new_one_cannot_take_its_place(tmp_path, m
         with pytest.raises(TargetError, match="broken"):
             staging.commit()
     assert (staging.target / "file").read_text() == "old"
+
+
+def test_a_file_system_without_locks_is_said(raw, tmp_path, monkeypatch):
+    def no_locks(lock, how):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    with pytest.raises(TargetError, match="choose a target on a file system that has locks"):
+        ctprep.convert(raw, tmp_path / "out.zarr", recipe=Recipe(shape=(4, 4, 4)))
