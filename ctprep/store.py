@@ -181,6 +181,8 @@ def is_ctprep_store(path: Path) -> bool:
 def open_store(path: str | os.PathLike[str]) -> Store:
     """Open a store: read and check all of it but its volumes.
 
+    Where a conversion replaces it meanwhile, it is opened again: all that is returned is of one store.
+
     Parameters
     ----------
     path : path
@@ -194,6 +196,28 @@ def open_store(path: str | os.PathLike[str]) -> Store:
         If what is there is not a store, is damaged, or is of another format.
     """
     path = Path(path)
+    while True:
+        before = _identity(path)
+        try:
+            store = _open(path)
+        except StoreError:
+            if _identity(path) == before:
+                raise
+        else:
+            if _identity(path) == before:
+                return store
+
+
+def _identity(path: Path) -> tuple[int, ...] | None:
+    """Return what a folder has in common with no other that takes its place."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_ctime_ns
+
+
+def _open(path: Path) -> Store:
     if not path.exists():
         raise StoreNotFound(f"{path}: no store is here; make one with: ctprep convert RAW {path}")
     try:

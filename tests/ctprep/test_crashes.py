@@ -1,4 +1,4 @@
-"""Conversions that are killed, that fail and that meet."""
+"""Conversions that are killed, that fail and that meet; short versions of kills, faults and locks in tests/torture."""
 
 import errno
 import fcntl
@@ -8,7 +8,77 @@ import pytest
 import ctprep
 from ctprep.errors import TargetError
 from ctprep.recipe import Recipe
-from ctprep.staging import Staging
+from ctprep.staging import Staging, exchange
+from ctprep.worker_pool import worker_processes
+from tests.torture import faults, kills, locks
+from tests.torture.cohort import write_naively
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """Give a function that calls another in a process that has no threads to fork, whatever was tested before."""
+    with worker_processes(1) as pool:
+        yield lambda function, *args, **kwargs: pool.submit(function, *args, **kwargs).result()
+
+
+def test_a_conversion_killed_at_any_instant_leaves_a_whole_store_and_resumes(alone, tmp_path):
+    figures = alone(kills.random_kills, tmp_path, 15)
+    assert figures.states >= 15
+    assert not figures.problems, figures
+
+
+def test_a_conversion_killed_before_any_step_leaves_a_whole_store_and_resumes(alone, tmp_path):
+    figures = alone(kills.step_kills, tmp_path, every=97)
+    assert figures.states > 25
+    assert not figures.problems, figures
+
+
+def test_a_conversion_survives_the_death_of_a_worker(alone, tmp_path):
+    figures = alone(kills.worker_kills, tmp_path, 1)
+    assert not figures.problems, figures
+
+
+def test_a_step_that_fails_is_said_and_the_store_is_whole(alone, tmp_path):
+    figures = alone(faults.step_faults, tmp_path, every=179)
+    assert figures.states > 25
+    assert not figures.problems, figures
+
+
+def test_of_eight_conversions_at_once_one_works(alone, tmp_path):
+    figures, seen = alone(locks.contention, tmp_path, 5, 20)
+    assert seen.total() >= 20
+    assert not figures.problems, figures
+    assert seen.keys() <= {locks.ONE, locks.OTHER}
+
+
+def test_the_harnesses_report_what_a_naive_writer_leaves(alone, tmp_path):
+    for name in ("random", "steps", "faults", "locks"):
+        (tmp_path / name).mkdir()
+    first = {"names": ["first"], "write": write_naively}
+    killed = alone(kills.random_kills, tmp_path / "random", 10, **first)
+    stopped = alone(kills.step_kills, tmp_path / "steps", every=7, **first)
+    failed = alone(faults.step_faults, tmp_path / "faults", every=13, **first)
+    for figures in (killed, stopped, failed):
+        assert figures.problems["opens as complete and is not"] > 0, figures
+    assert failed.problems["ended in a traceback"] > 0
+    met, seen = alone(locks.contention, tmp_path / "locks", 2, write=write_naively, read=locks.look_naively)
+    assert met.problems.total() >= 2  # writers that fall over each other's files, or all succeed
+    assert seen[locks.INCOMPLETE] + seen[locks.FAILED] > 0
+
+
+def test_a_store_that_is_replaced_while_it_is_opened_is_opened_again(raw, tmp_path, monkeypatch):
+    recipes = Recipe(shape=(4, 4, 4)), Recipe(shape=(4, 4, 4), window=(-500, 500))
+    old, new = (ctprep.convert(raw, tmp_path / name, recipe=recipe).store for name, recipe in zip("ab", recipes))
+    tables, table = [], ctprep.store._table
+
+    def replaced_at_the_third(group, name, n_scans):
+        tables.append(name)
+        if len(tables) == 3:
+            exchange(old.path, new.path)
+        return table(group, name, n_scans)
+
+    monkeypatch.setattr("ctprep.store._table", replaced_at_the_third)
+    assert locks.contents(ctprep.open_store(old.path)) == locks.contents(new)
 
 
 def fill(folder, text):
