@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import click
 
 from ctmodel.errors import SettingsError
-from ctmodel.settings import THRESHOLDS, TrainSettings
+from ctmodel.settings import THRESHOLDS, Execution, TrainSettings
 from ctprep.errors import CTPrepError, NothingConverted, PhantomError, RecipeError
 from ctprep.phantom.settings import DIFFICULTIES, CohortSettings
 from ctprep.recipe import STORED_DTYPES, Recipe
@@ -28,7 +28,7 @@ EXIT_REJECTED = 3
 
 WAYS_ON = {
     "convert": "; what is finished is kept: run the same command again to resume",
-    "train": "; the finished epochs are kept: add --resume to go on",
+    "train": "; what is trained so far is kept: add --resume to go on at the same step",
 }
 """What an interrupted command leaves, and how to go on."""
 
@@ -449,13 +449,24 @@ training_settings = options(
 )
 
 
+execution_settings = options(
+    setting(
+        Execution,
+        "checkpoint_every",
+        float,
+        "Seconds from one checkpoint to the next: what a kill costs at most. Ctrl-C and SIGTERM cost nothing.",
+    ),
+)
+
+
 @ctmodel.command()
 @click.argument("store", type=PATH)
 @click.option("--run", type=PATH, required=True, help="The folder to make; never overwritten.")
 @training_settings
-@click.option("--resume", is_flag=True, help="Continue the training in the run folder, if there is one.")
+@execution_settings
+@click.option("--resume", is_flag=True, help="Continue the training in the run folder, if there is one, at its step.")
 @as_json
-def train(store: Path, run: Path, resume: bool, as_json: bool, **settings: Any) -> None:
+def train(store: Path, run: Path, resume: bool, as_json: bool, checkpoint_every: float, **settings: Any) -> None:
     """Train a network on STORE; score it on patients it has not seen.
 
     Patients are divided into a training part, a validation part that chooses the epoch, and a test part that is
@@ -464,11 +475,13 @@ def train(store: Path, run: Path, resume: bool, as_json: bool, **settings: Any) 
     from ctmodel.train import train as train_network
 
     try:
-        chosen = TrainSettings(**settings)
+        chosen, execution = TrainSettings(**settings), Execution(checkpoint_every=checkpoint_every)
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
     with training_bar(chosen.epochs) as report:
-        result = train_network(store, run, chosen, resume=resume, progress=report)
+        result = train_network(
+            store, run, chosen, execution=execution, resume=resume, progress=report, say=say_beside_bar
+        )
     click.echo(f"{run}: {result.status}, epoch {result.best_epoch} of {result.epochs} was best", err=True)
     _print_scores(result.scores, as_json)
 
@@ -548,7 +561,15 @@ def training_bar(epochs: int) -> Iterator[Callable[[Any], None]]:
             if bar.disable:
                 click.echo(str(epoch), err=True)
             else:
-                bar.set_postfix_str(f"loss {epoch.epoch.loss:.3f}, validation {epoch.epoch.val_loss:.3f}")
+                losses = f"loss {epoch.epoch.loss:.3f}, validation {epoch.epoch.val_loss:.3f}"
+                bar.set_postfix_str(f"{losses}; {epoch.pace}")
                 bar.update(epoch.epoch.epoch - bar.n)
 
         yield report
+
+
+def say_beside_bar(line: str) -> None:
+    """Print a line on stderr, above the bar where there is one."""
+    from tqdm import tqdm
+
+    tqdm.write(printable(line), file=sys.stderr)

@@ -16,13 +16,15 @@ PARTIAL = ".partial-"
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
+def whole_file(path: Path, *, former: Path | None = None) -> Iterator[Path]:
     """Give a path to write to, and put what was written in the place of `path` once it is on the disk.
 
     Parameters
     ----------
     path : Path
         Where the file is to be; left as it is if the block raises.
+    former : Path, optional
+        Where the file goes that has been at `path`; without it, it is replaced.
 
     Yields
     ------
@@ -34,6 +36,9 @@ def whole_file(path: Path) -> Iterator[Path]:
         yield partial
         with partial.open("rb+") as written:
             os.fsync(written.fileno())
+        if former:
+            with contextlib.suppress(FileNotFoundError):  # this is the first
+                path.replace(former)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)

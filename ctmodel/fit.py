@@ -1,14 +1,13 @@
-"""One network and its optimizer, trained an epoch at a time, to the bit the same after an interruption."""
+"""One network and its optimizer, trained a step at a time, to the bit the same after an interruption."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from ctmodel.backend import keras, tf
 from ctmodel.errors import RunDamaged
-from ctmodel.network import class_probabilities
 
 
 def learning_rate(epoch: int, *, epochs: int, highest: float) -> float:
@@ -78,36 +77,26 @@ class Trainer:
         self._optimizer.build(model.trainable_variables)
         self._weights = tf.constant(weights, tf.float32)
         signature = [tf.TensorSpec((None, *model.input_shape[1:])), tf.TensorSpec((None,), tf.int64)]
-        self._step = tf.function(self._train_step, input_signature=signature)
+        self._step = tf.function(self._train_step, input_signature=signature).get_concrete_function()
 
-    def train_epoch(
-        self, batches: Iterable[tuple[np.ndarray, Any]], labels: np.ndarray, *, step_size: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Take one step for each batch.
+    def learn_at(self, step_size: float) -> None:
+        """Set the optimizer's learning rate for the steps to come."""
+        self._optimizer.learning_rate.assign(step_size)
+
+    def step(self, volumes: Any, labels: np.ndarray) -> Any:
+        """Learn from one batch.
 
         Parameters
         ----------
-        batches : iterable of (rows, volumes)
-            As `pipeline.training_epoch` yields them.
-        labels : (scans,) int array
-            Of all rows of the store.
-        step_size : float
-            The optimizer's learning rate.
+        volumes : (n, x, y, z, 1) float32 tensor
+        labels : (n,) int array
 
         Returns
         -------
-        labels : (n,) int64 array
-            Of the scans in the order of their visit.
-        probabilities : (n, classes) float64 array
-            What the network said of each as it was trained on it.
+        (n, outputs) float32 tensor
+            What the network said of each as it was trained on it. On a GPU it may still be under way: reading it waits.
         """
-        self._optimizer.learning_rate.assign(step_size)
-        seen, outputs = [], []
-        for rows, volumes in batches:
-            truth = labels[rows].astype(np.int64)
-            outputs.append(self._step(volumes, truth).numpy())
-            seen.append(truth)
-        return np.concatenate(seen), class_probabilities(np.concatenate(outputs))
+        return self._step(volumes, tf.constant(labels, tf.int64))
 
     def _train_step(self, volumes: Any, labels: Any) -> Any:
         with tf.GradientTape() as tape:

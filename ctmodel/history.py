@@ -33,6 +33,29 @@ class Epoch:
     val_accuracy: float
 
 
+@dataclass
+class Pace:
+    """How fast the steps of an epoch went.
+
+    Attributes
+    ----------
+    volumes : int
+        That were trained on.
+    seconds : float
+        That the steps took, with what they waited for.
+    waiting : float
+        Seconds of these in which the next batch was not ready.
+    """
+
+    volumes: int = 0
+    seconds: float = 0.0
+    waiting: float = 0.0
+
+    def __str__(self) -> str:
+        seconds = max(self.seconds, 1e-9)
+        return f"{self.volumes / seconds:.3g} volumes/s, {self.waiting / seconds:.1%} of the time waiting for data"
+
+
 @dataclass(frozen=True)
 class EpochReport:
     """What a training tells its caller after each epoch.
@@ -43,7 +66,9 @@ class EpochReport:
     epochs : int
         Most epochs there will be.
     seconds : float
-        Duration of the epoch.
+        Duration of the epoch, or of what was left of it after an interruption, with its validation.
+    pace : Pace
+        Of its steps.
     is_best : bool
         Whether no epoch so far was better on validation.
     """
@@ -51,6 +76,7 @@ class EpochReport:
     epoch: Epoch
     epochs: int
     seconds: float
+    pace: Pace
     is_best: bool
 
     def __str__(self) -> str:
@@ -58,7 +84,8 @@ class EpochReport:
         return (
             f"epoch {epoch.epoch:>{len(str(self.epochs))}}/{self.epochs}  "
             f"training loss {epoch.loss:.3f} AUROC {epoch.auroc:.3f}  "
-            f"validation loss {epoch.val_loss:.3f} AUROC {epoch.val_auroc:.3f}  ({self.seconds:.1f} s{mark})"
+            f"validation loss {epoch.val_loss:.3f} AUROC {epoch.val_auroc:.3f}  "
+            f"({self.seconds:.1f} s, {self.pace}{mark})"
         )
 
 

@@ -41,8 +41,9 @@ def training_epoch(
     seed: int,
     epoch: int,
     augmentation: Augmentation,
+    first_step: int = 0,
 ) -> Iterator[tuple[np.ndarray, Any]]:
-    """Yield an epoch of training, shuffled and augmented.
+    """Yield an epoch of training, shuffled and augmented, from any of its steps on.
 
     Parameters
     ----------
@@ -56,6 +57,8 @@ def training_epoch(
         Decide order and augmentation.
     augmentation : Augmentation
         How far a scan may be changed.
+    first_step : int
+        Batches to leave out, which were trained on before an interruption.
 
     Yields
     ------
@@ -68,7 +71,7 @@ def training_epoch(
         As the reader finds.
     """
     order = rows[epoch_order(len(rows), seed=seed, epoch=epoch)]
-    batches = reader.read(cut_batches(order, batch_size))
+    batches = reader.read(cut_batches(order, batch_size)[first_step:])
     if augmentation.changes_nothing:
         return plain_batches(reader, batches)
 

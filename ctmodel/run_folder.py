@@ -50,6 +50,7 @@ class Run:
         self.path = Path(path)
         self.weights = self.path / WEIGHTS
         self.checkpoint = self.path / "checkpoint.npz"
+        self.former_checkpoint = self.path / "checkpoint-before.npz"
         self.curves = self.path / "curves.png"
         self._scores = self.path / SCORES
 
@@ -181,6 +182,11 @@ class Run:
             if not rows:
                 raise RunDamaged(f"{path}: has no epoch, expected one or more; restore it or train again")
             return [Epoch(int(number), *map(float, values)) for number, *values in rows]
+
+    def remove_checkpoints(self) -> None:
+        """Remove what only an unfinished run needs."""
+        for path in (self.checkpoint, self.former_checkpoint):
+            path.unlink(missing_ok=True)
 
     def check_weights(self) -> None:
         """Raise NetworkError if the weights of a finished run are missing, or not those that the training left."""

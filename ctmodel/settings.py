@@ -1,4 +1,4 @@
-"""What decides a training, beside the store: every setting, with its default and its limits.
+"""What decides a training beside the store, and how it is carried out: every setting, with default and limits.
 
 Nothing heavy is imported here, so that the command line reads its defaults at once.
 """
@@ -80,10 +80,7 @@ class TrainSettings:
     intensity: float = 0.0
 
     def __post_init__(self) -> None:
-        for name, (accepts, expected) in _LIMITS.items():
-            value = getattr(self, name)
-            if not accepts(value):
-                raise SettingsError(f"{name}: {value!r}, expected {expected}")
+        _check(self, _LIMITS)
         if self.validation + self.test >= 1 and not self.folds:
             raise SettingsError(
                 f"validation and test: {self.validation} + {self.test}, expected less than 1; leave scans to train on"
@@ -111,6 +108,35 @@ class TrainSettings:
         if odd:
             raise SettingsError(f"settings: {', '.join(odd)} missing or unknown; another version wrote them")
         return cls(**saved)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """How a training is carried out, which changes nothing of what comes out; a run may be resumed with another.
+
+    Attributes
+    ----------
+    checkpoint_every : float
+        Seconds of training from one checkpoint to the next, 0 for one after each step; what a kill costs at most. At
+        the default, checkpoints of the founding network take 0.2 % of the time (tests/benchmarks/training.py).
+
+    Raises
+    ------
+    SettingsError
+        If a value is outside its limits.
+    """
+
+    checkpoint_every: float = 60.0
+
+    def __post_init__(self) -> None:
+        _check(self, _EXECUTION_LIMITS)
+
+
+def _check(settings: Any, limits: dict[str, tuple[Callable[[Any], bool], str]]) -> None:
+    for name, (accepts, expected) in limits.items():
+        value = getattr(settings, name)
+        if not accepts(value):
+            raise SettingsError(f"{name}: {value!r}, expected {expected}")
 
 
 def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
@@ -167,4 +193,8 @@ _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "flip": _flag(),
     "shift": _number(lambda value: 0 <= value < 0.5, "a share from 0 to below 0.5"),
     "intensity": _number(lambda value: 0 <= value < 1, "a share from 0 to below 1"),
+}
+
+_EXECUTION_LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "checkpoint_every": _number(lambda value: value >= 0, "seconds, 0 or more"),
 }

@@ -1,7 +1,6 @@
 """From a store to a run: split, fit, stop, score; interrupted anywhere, it goes on where it was."""
 
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -10,33 +9,29 @@ from pathlib import Path
 import numpy as np
 
 from ctmodel import metrics
-from ctmodel.augment import Augmentation
-from ctmodel.backend import keras, make_reproducible
-from ctmodel.batches import VolumeReader, open_volumes
-from ctmodel.checkpoint import load_state, save_state, save_weights
-from ctmodel.errors import RunError, TrainingDiverged
-from ctmodel.fit import Trainer, class_weights, learning_rate
-from ctmodel.history import Epoch, EpochReport, best_epoch, is_over
-from ctmodel.inference import Predictor, load_predictor, predict_rows
+from ctmodel.backend import make_reproducible
+from ctmodel.batches import open_volumes
+from ctmodel.checkpoint import save_weights
+from ctmodel.errors import RunError
+from ctmodel.history import EpochReport, best_epoch
+from ctmodel.inference import load_predictor, predict_rows
+from ctmodel.loop import Loop, Task
 from ctmodel.network import build
-from ctmodel.pipeline import training_epoch
 from ctmodel.plots import write_curves
 from ctmodel.run_folder import Run, check_same_run
 from ctmodel.run_records import NetworkRecord, describe_store, split_rows
 from ctmodel.scores import Scores, choose_threshold, score
-from ctmodel.settings import TrainSettings
+from ctmodel.settings import Execution, TrainSettings
 from ctmodel.split import UNLABELLED, Split, merge_patients, split_by_folds, split_by_shares
 from ctprep.store import Store
 
 TRAINED, RESUMED, ALREADY_FINISHED = "trained", "resumed", "already finished"
 
-DEFAULTS = TrainSettings()
-
-Progress = Callable[[EpochReport], None]
+DEFAULTS, CAREFULLY = TrainSettings(), Execution()
 
 
-def _say_nothing(_report: EpochReport) -> None:
-    """Take no notice of an epoch."""
+def _say_nothing(_: object) -> None:
+    """Take no notice."""
 
 
 @dataclass(frozen=True)
@@ -62,25 +57,15 @@ class RunResult:
     scores: Scores
 
 
-@dataclass(frozen=True)
-class _Task:
-    """All that stays the same during a training."""
-
-    settings: TrainSettings
-    store: Store
-    reader: VolumeReader
-    split: Split
-    run: Run
-    progress: Progress
-
-
 def train(
     store: str | os.PathLike[str],
     run: str | os.PathLike[str],
     settings: TrainSettings = DEFAULTS,
     *,
+    execution: Execution = CAREFULLY,
     resume: bool = False,
-    progress: Progress = _say_nothing,
+    progress: Callable[[EpochReport], object] = _say_nothing,
+    say: Callable[[str], object] = _say_nothing,
 ) -> RunResult:
     """Train a network on a store, and score it on patients that it has not seen.
 
@@ -91,10 +76,15 @@ def train(
     run : path
         The folder to make; never overwritten.
     settings : TrainSettings
+        What decides the outcome.
+    execution : Execution
+        What does not.
     resume : bool
-        Continue the training in `run`, if there is one.
+        Continue the training in `run`, if there is one, from its latest checkpoint.
     progress : callable
         Called with an `EpochReport` after each epoch.
+    say : callable
+        Called with a line of text where there is something to tell.
 
     Returns
     -------
@@ -108,8 +98,12 @@ def train(
         If the folder is there already, is a run with other settings or of another store, or is being trained.
     BadVolume, StoreChanged
         If a volume is missing or damaged, or the store is replaced meanwhile.
+    RunDamaged
+        If the run cannot be continued, because its checkpoints or other files are damaged.
     TrainingDiverged
         If the network's outputs are no numbers any more.
+    KeyboardInterrupt
+        As soon as a checkpoint is written, if a signal raises one.
     ctprep.errors.StoreError
         If there is no readable store.
     """
@@ -117,13 +111,16 @@ def train(
     if Path(run).resolve().is_relative_to(opened.path.resolve()):
         raise RunError(f"{run}: lies in the store {opened.path}, which must stay as it is; choose another folder")
     reader.check(np.flatnonzero(opened.labels >= 0))
-    task = _Task(settings, opened, reader, divide(opened, settings), Run(run), progress)
+    task = Task(settings, execution, opened, reader, divide(opened, settings), Run(run), progress, say)
     make_reproducible(settings.seed)
     model = build(settings.network, opened.recipe.shape, len(opened.classes))
     with task.run.locked():
         status = _begin(task, resume=resume)
         if status != ALREADY_FINISHED:
-            _conclude(task, _fit(task, model))
+            loop = Loop(task, model)
+            loop.run()
+            _conclude(task, loop)
+        task.run.remove_checkpoints()
     history = task.run.history()
     return RunResult(task.run.path, status, len(history), best_epoch(history).epoch, task.run.scores())
 
@@ -144,7 +141,7 @@ def divide(store: Store, settings: TrainSettings) -> Split:
     )
 
 
-def _begin(task: _Task, *, resume: bool) -> str:
+def _begin(task: Task, *, resume: bool) -> str:
     """Make the run's folder, or see that it may be continued; return what the run's status will be."""
     described = describe_store(task.store, task.run.path)
     if not resume or task.run.is_empty:
@@ -155,66 +152,10 @@ def _begin(task: _Task, *, resume: bool) -> str:
     return ALREADY_FINISHED if task.run.is_finished else RESUMED
 
 
-def _fit(task: _Task, model: keras.Model) -> list[Epoch]:
-    """Train until the settings say stop, leaving after each epoch what is needed to go on from there."""
-    settings, rows = task.settings, task.split.rows("train")
-    n_classes = len(task.store.classes)
-    weights = class_weights(task.store.labels[rows], n_classes=n_classes, balanced=settings.class_weights)
-    trainer, predictor = Trainer(model, weights), Predictor(model)
-    history: list[Epoch] = []
-    if task.run.checkpoint.exists():
-        state, history = load_state(task.run.checkpoint)
-        trainer.restore(state)
-    while not is_over(history, epochs=settings.epochs, patience=settings.patience):
-        started = time.monotonic()
-        history.append(_run_epoch(task, trainer, predictor, weights, epoch=len(history)))
-        is_best = best_epoch(history) is history[-1]
-        if is_best:
-            save_weights(model, task.run.weights)
-        task.run.write_history(history)
-        save_state(task.run.checkpoint, trainer.state(), history)
-        task.progress(EpochReport(history[-1], settings.epochs, time.monotonic() - started, is_best))
-    return history
-
-
-def _run_epoch(task: _Task, trainer: Trainer, predictor: Predictor, weights: np.ndarray, *, epoch: int) -> Epoch:
-    """Train for one epoch, and look at the validation part."""
-    settings, labels = task.settings, task.store.labels
-    step_size = learning_rate(epoch, epochs=settings.epochs, highest=settings.learning_rate)
-    batches = training_epoch(
-        task.reader,
-        task.split.rows("train"),
-        batch_size=settings.batch_size,
-        seed=settings.seed,
-        epoch=epoch,
-        augmentation=Augmentation(flip=settings.flip, shift=settings.shift, intensity=settings.intensity),
-    )
-    seen, probabilities = trainer.train_epoch(batches, labels, step_size=step_size)
-    rows = task.split.rows("validation")
-    chances = predictor.of_rows(task.reader, rows)
-    if not np.all(np.isfinite(chances)):
-        raise TrainingDiverged(
-            f"{task.run.path}: the network's outputs are no numbers in epoch {epoch + 1}; "
-            "train anew with a lower learning rate"
-        )
-    return Epoch(
-        epoch + 1,
-        step_size,
-        *_epoch_scores(seen, probabilities, weights),
-        *_epoch_scores(labels[rows], chances, weights),
-    )
-
-
-def _epoch_scores(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> tuple[float, float, float]:
-    """Return loss, AUROC and accuracy."""
-    loss = np.average(metrics.log_losses(labels, probabilities), weights=weights[labels])
-    accuracy = np.mean(metrics.predicted_classes(probabilities, threshold=0.5) == labels)
-    return float(loss), float(metrics.macro_auroc(labels, probabilities)), float(accuracy)
-
-
-def _conclude(task: _Task, history: list[Epoch]) -> None:
+def _conclude(task: Task, loop: Loop) -> None:
     """Score the best weights, and write what a finished run holds."""
     store, run = task.store, task.run
+    save_weights(loop.best_model(), run.weights)
     rows = np.flatnonzero(np.array(task.split.parts) != UNLABELLED)
     predictions = predict_rows(load_predictor(run), store, task.reader, rows)
     parts = np.array(task.split.parts)[rows]
@@ -222,6 +163,5 @@ def _conclude(task: _Task, history: list[Epoch]) -> None:
     threshold = choose_threshold(validation, by=task.settings.threshold)
     called = metrics.predicted_classes(predictions.probabilities, threshold=threshold.value)
     run.write_predictions(predictions, parts=parts.tolist(), called=called.tolist(), classes=store.classes)
-    write_curves(history, run.curves)
+    write_curves(loop.history, run.curves)
     run.write_scores(score(test, classes=store.classes, part="test", threshold=threshold))
-    run.checkpoint.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ import dataclasses
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctmodel.history import Epoch, EpochReport, best_epoch, is_over
+from ctmodel.history import Epoch, EpochReport, Pace, best_epoch, is_over
 
 losses = st.lists(st.floats(0, 5), min_size=1, max_size=30)
 
@@ -38,9 +38,9 @@ def test_a_training_that_has_not_begun_is_not_over():
 
 def test_a_report_is_one_line_that_marks_the_best():
     (epoch,) = history_of([0.25])
-    report = EpochReport(epoch, 20, 1.5, is_best=True)
+    report = EpochReport(epoch, 20, 1.5, Pace(volumes=60, seconds=1.2, waiting=0.006), is_best=True)
     assert str(report).startswith("epoch  1/20 ")
-    assert str(report).endswith("(1.5 s, best so far)")
+    assert str(report).endswith("(1.5 s, 50 volumes/s, 0.5% of the time waiting for data, best so far)")
     assert "validation loss 0.250" in str(report)
     assert "\n" not in str(report)
     assert "best" not in str(dataclasses.replace(report, is_best=False))

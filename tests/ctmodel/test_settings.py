@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctmodel.errors import SettingsError
-from ctmodel.settings import TrainSettings, differences
+from ctmodel.settings import Execution, TrainSettings, differences
 
 settings = st.builds(
     TrainSettings,
@@ -64,3 +64,9 @@ def test_differences_name_both_values():
     ours, theirs = TrainSettings(seed=2).to_dict(), TrainSettings(seed=1).to_dict()
     assert differences(ours, theirs) == ["seed: 1, now 2"]
     assert differences(ours, ours) == []
+
+
+@pytest.mark.parametrize("seconds", [-1, float("nan"), "often"])
+def test_a_checkpoint_comes_after_some_seconds(seconds):
+    with pytest.raises(SettingsError, match=r"checkpoint_every: .*, expected seconds"):
+        Execution(checkpoint_every=seconds)

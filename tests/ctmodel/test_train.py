@@ -2,9 +2,12 @@
 
 import dataclasses
 import gzip
+import itertools
 import json
 import shutil
+import sys
 
+import h5py
 import numpy as np
 import pytest
 from tiny_cohort import SHAPE, TINY, make_cohort
@@ -12,6 +15,7 @@ from tiny_cohort import SHAPE, TINY, make_cohort
 from ctmodel.errors import (
     BadVolume,
     NetworkError,
+    RunDamaged,
     RunError,
     RunExists,
     RunMismatch,
@@ -21,16 +25,17 @@ from ctmodel.errors import (
     TrainingDiverged,
 )
 from ctmodel.files import read_csv, read_json
+from ctmodel.pipeline import training_epoch
 from ctmodel.run_folder import Run
-from ctmodel.settings import TrainSettings
+from ctmodel.settings import Execution, TrainSettings
 from ctmodel.train import divide, train
 from ctprep.convert import convert
 from ctprep.errors import StoreNotFound
 from ctprep.recipe import Recipe
 
 
-class Interrupted(Exception):
-    """Stands for a kill between two epochs."""
+class Interrupted(KeyboardInterrupt):
+    """Stands for Ctrl-C between two epochs."""
 
 
 def interrupt_after(n_epochs):
@@ -43,6 +48,15 @@ def interrupt_after(n_epochs):
 
 def files_of(run):
     return {path.name: path.read_bytes() for path in run.iterdir()}
+
+
+def outcome_of(run):
+    """Return all of a run that must not depend on how it was carried out: files by bytes, weights by value."""
+    files = files_of(run)
+    with h5py.File(run / "model.weights.h5") as saved:
+        weights: list[bytes] = []
+        saved.visititems(lambda _, entry: weights.append(entry[()].tobytes()) if hasattr(entry, "dtype") else None)
+    return set(files), weights, [files[name] for name in ("history.csv", "predictions.csv", "scores.json")]
 
 
 def test_a_run_holds_all_that_it_promises(finished, store_path):
@@ -114,7 +128,7 @@ def test_the_same_training_again_is_the_same_to_the_bit(finished, store_path, tm
         assert first[name] == second[name]
 
 
-@pytest.mark.parametrize("n_epochs", [1, 2, 3])
+@pytest.mark.parametrize("n_epochs", [1, 3])
 def test_an_interrupted_run_ends_as_if_it_had_not_been(finished, store_path, tmp_path, n_epochs):
     with pytest.raises(Interrupted):
         train(store_path, tmp_path / "run", TINY, progress=interrupt_after(n_epochs))
@@ -123,9 +137,74 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(finished, store_path, tmp
     resumed = train(store_path, tmp_path / "run", TINY, resume=True, progress=reports.append)
     assert resumed.status == "resumed"
     assert [report.epoch.epoch for report in reports] == list(range(n_epochs + 1, 4))
-    assert resumed.scores == finished.scores
-    assert files_of(resumed.run)["history.csv"] == files_of(finished.run)["history.csv"]
-    assert "checkpoint.npz" not in files_of(resumed.run)
+    assert outcome_of(resumed.run) == outcome_of(finished.run)
+
+
+def stop_after(monkeypatch, n_steps, error):
+    """Let a training raise an error instead of its next batch after so many; return the first step of each epoch."""
+    begun, taken = [], itertools.count()
+
+    def stopping(*args, first_step, **kwargs):
+        begun.append(first_step)
+        for batch in training_epoch(*args, first_step=first_step, **kwargs):
+            if next(taken) == n_steps:
+                raise error
+            yield batch
+
+    monkeypatch.setattr(sys.modules["ctmodel.loop"], "training_epoch", stopping)
+    return begun
+
+
+@pytest.mark.parametrize(("n_steps", "error"), [(2, Interrupted()), (7, BadVolume("mended meanwhile"))])
+def test_a_run_stopped_within_an_epoch_goes_on_at_the_step(finished, store_path, tmp_path, monkeypatch, n_steps, error):
+    begun = stop_after(monkeypatch, n_steps, error)
+    with pytest.raises(type(error)):
+        train(store_path, tmp_path / "run", TINY)
+    n_epochs = len(begun)
+    resumed = train(store_path, tmp_path / "run", TINY, resume=True)
+    assert begun == {2: [0, 2, 0, 0], 7: [0, 0, 2, 0]}[n_steps]  # five steps each
+    assert n_epochs == 1 + n_steps // 5
+    assert resumed == dataclasses.replace(finished, run=tmp_path / "run", status="resumed")
+    assert outcome_of(resumed.run) == outcome_of(finished.run)
+
+
+def test_checkpoints_after_each_step_change_nothing(finished, store_path, tmp_path):
+    careful = train(store_path, tmp_path / "run", TINY, execution=Execution(checkpoint_every=0))
+    assert outcome_of(careful.run) == outcome_of(finished.run)
+
+
+def test_a_damaged_checkpoint_is_said_and_the_one_before_is_used(finished, store_path, tmp_path):
+    path, said = tmp_path / "run" / "checkpoint.npz", []
+    with pytest.raises(Interrupted):
+        train(
+            store_path,
+            tmp_path / "run",
+            TINY,
+            execution=Execution(checkpoint_every=0),
+            progress=interrupt_after(2),
+        )
+    path.write_bytes(path.read_bytes()[:-100])
+    resumed = train(store_path, tmp_path / "run", TINY, resume=True, say=said.append)
+    assert said == [
+        f"{path}: cannot be read (its checksum does not match); going on from the one before, checkpoint-before.npz"
+    ]
+    assert outcome_of(resumed.run) == outcome_of(finished.run)
+
+
+def test_a_run_whose_checkpoints_are_all_damaged_is_not_continued(store_path, tmp_path):
+    with pytest.raises(Interrupted):
+        train(store_path, tmp_path / "run", TINY, progress=interrupt_after(1))
+    (tmp_path / "run" / "checkpoint.npz").write_bytes(b"")
+    with pytest.raises(RunDamaged, match="delete the run folder and train again"):
+        train(store_path, tmp_path / "run", TINY, resume=True)
+
+
+def test_a_report_tells_how_fast_it_went(store_path, tmp_path):
+    reports = []
+    train(store_path, tmp_path / "run", dataclasses.replace(TINY, epochs=1), progress=reports.append)
+    (pace,) = (report.pace for report in reports)
+    assert pace.volumes == sum(row.part == "train" for row in Run(tmp_path / "run").split())
+    assert 0 < pace.waiting < pace.seconds < reports[0].seconds
 
 
 def test_a_finished_run_says_so_and_trains_no_more(finished, store_path):

@@ -1,0 +1,212 @@
+"""Epochs of steps, from wherever an interruption left them, with a checkpoint every so often.
+
+It is a loop of our own and not `keras.Model.fit`, which begins at an epoch's first batch only, cannot say what the
+network thought of each scan without a second pass, and does not tell the time of a step from that of waiting for it.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ctmodel import metrics
+from ctmodel.augment import Augmentation
+from ctmodel.backend import keras
+from ctmodel.batches import VolumeReader
+from ctmodel.checkpoint import Checkpoint, load_latest, save_checkpoint
+from ctmodel.errors import BadVolume, StoreChanged, TrainingDiverged
+from ctmodel.fit import Trainer, class_weights, learning_rate
+from ctmodel.history import Epoch, EpochReport, Pace, best_epoch, is_over
+from ctmodel.inference import Predictor
+from ctmodel.interruption import uninterrupted
+from ctmodel.network import class_probabilities
+from ctmodel.pipeline import training_epoch
+from ctmodel.run_folder import Run
+from ctmodel.settings import Execution, TrainSettings
+from ctmodel.split import Split
+from ctprep.store import Store
+
+
+@dataclass(frozen=True)
+class Task:
+    """All that stays the same during a training."""
+
+    settings: TrainSettings
+    execution: Execution
+    store: Store
+    reader: VolumeReader
+    split: Split
+    run: Run
+    progress: Callable[[EpochReport], object]
+    say: Callable[[str], object]
+
+
+class Loop:
+    """A training under way, which begins where the run's latest checkpoint left it.
+
+    Parameters
+    ----------
+    task : Task
+    model : keras.Model
+        With fresh weights.
+
+    Attributes
+    ----------
+    history : list of Epoch
+        Those that have ended.
+
+    Raises
+    ------
+    RunDamaged
+        If there are checkpoints, and none is whole.
+    """
+
+    def __init__(self, task: Task, model: keras.Model) -> None:
+        self._task = task
+        self._weights = class_weights(
+            task.store.labels[task.split.rows("train")],
+            n_classes=len(task.store.classes),
+            balanced=task.settings.class_weights,
+        )
+        self._trainer, self._predictor = Trainer(model, self._weights), Predictor(model)
+        self.history: list[Epoch] = []
+        self._best: list[np.ndarray] = []
+        self._steps = 0  # of the epoch under way, of which the following tell
+        self._rows: list[np.ndarray] = []
+        self._outputs: list[Any] = []
+        self._restore()
+        self._saved = time.monotonic()
+
+    def _restore(self) -> None:
+        found = load_latest([self._task.run.checkpoint, self._task.run.former_checkpoint], say=self._task.say)
+        if found:
+            self._trainer.restore(found.variables)
+            self.history, self._best = list(found.history), list(found.best)
+            self._steps, self._rows, self._outputs = found.steps, [found.rows], [found.outputs]
+
+    def run(self) -> None:
+        """Train until the settings say stop; where anything but a step itself stops it before, leave a checkpoint."""
+        settings = self._task.settings
+        try:
+            while not is_over(self.history, epochs=settings.epochs, patience=settings.patience):
+                self._run_epoch()
+        except (KeyboardInterrupt, BadVolume, StoreChanged):
+            self._save()
+            raise
+        self._save()
+
+    def best_model(self) -> keras.Model:
+        """Return the network with the weights of the best epoch, the training being over."""
+        self._trainer.model.set_weights(self._best)
+        return self._trainer.model
+
+    def _run_epoch(self) -> None:
+        """Train for what is left of an epoch, look at the validation part, and tell."""
+        started, pace = time.monotonic(), Pace()
+        settings, number = self._task.settings, len(self.history)
+        step_size = learning_rate(number, epochs=settings.epochs, highest=settings.learning_rate)
+        self._trainer.learn_at(step_size)
+        for rows, volumes in timed(self._batches(number), pace):
+            self._take_step(rows, volumes)
+            self._save_if_due()
+        epoch = Epoch(number + 1, step_size, *self._training_scores(), *self._validation_scores())
+        is_best = self._end_epoch(epoch)
+        self._task.run.write_history(self.history)
+        self._save_if_due()
+        self._task.progress(EpochReport(epoch, settings.epochs, time.monotonic() - started, pace, is_best))
+
+    def _batches(self, epoch: int) -> Iterator[tuple[np.ndarray, Any]]:
+        settings = self._task.settings
+        return training_epoch(
+            self._task.reader,
+            self._task.split.rows("train"),
+            batch_size=settings.batch_size,
+            seed=settings.seed,
+            epoch=epoch,
+            augmentation=Augmentation(flip=settings.flip, shift=settings.shift, intensity=settings.intensity),
+            first_step=self._steps,
+        )
+
+    def _take_step(self, rows: np.ndarray, volumes: Any) -> None:
+        with uninterrupted():
+            self._outputs.append(self._trainer.step(volumes, self._task.store.labels[rows]))
+            self._rows.append(rows)
+            self._steps += 1
+        if self._steps > 1:  # a GPU works on this step while we fetch the next batch, but is never two ahead
+            self._outputs[-2] = np.asarray(self._outputs[-2])
+
+    def _end_epoch(self, epoch: Epoch) -> bool:
+        """Count an epoch; return whether it is the best so far."""
+        with uninterrupted():
+            self.history.append(epoch)
+            is_best = best_epoch(self.history) is epoch
+            if is_best:
+                self._best = self._trainer.model.get_weights()
+            self._steps, self._rows, self._outputs = 0, [], []
+        return is_best
+
+    def _training_scores(self) -> tuple[float, float, float]:
+        labels = self._task.store.labels[np.concatenate(self._rows)]
+        return _epoch_scores(labels, class_probabilities(np.concatenate(self._outputs)), self._weights)
+
+    def _validation_scores(self) -> tuple[float, float, float]:
+        rows = self._task.split.rows("validation")
+        chances = self._predictor.of_rows(self._task.reader, rows)
+        if not np.all(np.isfinite(chances)):
+            raise TrainingDiverged(
+                f"{self._task.run.path}: the network's outputs are no numbers in epoch {len(self.history) + 1}; "
+                "train anew with a lower learning rate"
+            )
+        return _epoch_scores(self._task.store.labels[rows], chances, self._weights)
+
+    def _save_if_due(self) -> None:
+        if time.monotonic() - self._saved >= self._task.execution.checkpoint_every:
+            self._save()
+
+    def _save(self) -> None:
+        """Write a checkpoint, and keep the one before."""
+        none = np.empty((0, self._trainer.model.output_shape[-1]), np.float32)
+        checkpoint = Checkpoint(
+            variables=self._trainer.state(),
+            best=self._best,
+            history=self.history,
+            steps=self._steps,
+            rows=np.concatenate([np.empty(0, np.int64), *self._rows]),
+            outputs=np.concatenate([none, *self._outputs]),
+        )
+        save_checkpoint(self._task.run.checkpoint, checkpoint, former=self._task.run.former_checkpoint)
+        self._saved = time.monotonic()
+
+
+def timed(batches: Iterable[tuple[np.ndarray, Any]], pace: Pace) -> Iterator[tuple[np.ndarray, Any]]:
+    """Yield batches, and add to a pace how long each was waited for and how long it was worked on.
+
+    Parameters
+    ----------
+    batches : iterable of (rows, volumes)
+    pace : Pace
+        Added to whenever the next batch is asked for.
+
+    Yields
+    ------
+    rows, volumes
+        As they came.
+    """
+    asked = time.monotonic()
+    for rows, volumes in batches:
+        given = time.monotonic()
+        yield rows, volumes
+        done = time.monotonic()
+        pace.volumes += len(rows)
+        pace.waiting += given - asked
+        pace.seconds += done - asked
+        asked = done
+
+
+def _epoch_scores(labels: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> tuple[float, float, float]:
+    """Return loss, AUROC and accuracy."""
+    loss = np.average(metrics.log_losses(labels, probabilities), weights=weights[labels])
+    accuracy = np.mean(metrics.predicted_classes(probabilities, threshold=0.5) == labels)
+    return float(loss), float(metrics.macro_auroc(labels, probabilities)), float(accuracy)
