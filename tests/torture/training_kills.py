@@ -1,0 +1,263 @@
+"""Trainings killed at random instants and resumed: the same rows in the same order, and the same run, as never killed.
+
+Each training writes a checkpoint after every step, so that kills meet half-written ones, and logs the rows of a step
+before it takes it. A resumed training must repeat one step at most. The null controls resume as a naive loop would.
+
+Usage: python -m tests.torture.training_kills [--kills 100] [--seed 0]
+"""
+
+import argparse
+import dataclasses
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tests.ctmodel.tiny_cohort import TINY, make_cohort
+from tests.torture.cohort import Figures
+
+SETTINGS = dataclasses.replace(TINY, epochs=4, batch_size=3)
+MOST_IN_A_ROW = 3
+MOST_SECONDS = 120
+BEGUN = "begun"
+
+SPAWN = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
+Naive = Callable[..., Iterator[tuple[np.ndarray, Any]]]
+
+
+class Worker:
+    """A process that trains one run after the other, as it is told to."""
+
+    def __init__(self, store: Path) -> None:
+        self._ours, theirs = SPAWN.Pipe()
+        self._process = SPAWN.Process(target=_work, args=(theirs, store))
+        self._process.start()
+        theirs.close()
+
+    def begin(self, run: Path, **how: Any) -> None:
+        """Begin a training, or resume it; first wait until TensorFlow is there."""
+        self._answer(MOST_SECONDS)
+        self._ours.send((run, how))
+
+    def is_finished(self, *, within: float = MOST_SECONDS) -> bool:
+        """Wait for the end of the training, some seconds long at most; tell whether it has ended."""
+        return self._ours.poll(within) and self._ours.recv() == "finished"
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.join()
+        self._ours.close()
+
+    @property
+    def was_killed(self) -> bool:
+        self._process.join(MOST_SECONDS)
+        return self._process.exitcode == -signal.SIGKILL
+
+    def _answer(self, within: float) -> None:
+        if not self._ours.poll(within) or self._ours.recv() != "ready":
+            raise TimeoutError(f"no training could begin within {within} s")
+
+
+def _work(orders: Connection, store: Path) -> None:
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    multiprocessing.set_start_method("fork", force=True)  # for locks of libraries: others' outlive a kill, by name
+    from ctmodel.settings import Execution
+    from ctmodel.train import train
+
+    while True:
+        orders.send("ready")
+        try:
+            run, how = orders.recv()
+        except EOFError:
+            return
+        _log_rows(run, **how)
+        train(store, run, SETTINGS, execution=Execution(checkpoint_every=0), resume=True)
+        orders.send("finished")
+
+
+def _log_rows(run: Path, *, naive: str = "", die_at: int = -1) -> None:
+    """Let the trainings of this process log the rows of each step to a file beside their run."""
+    from ctmodel.pipeline import training_epoch
+
+    begin = NAIVE[naive](training_epoch) if naive else training_epoch
+    log = os.open(_log_of(run), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.write(log, f"{BEGUN}\n".encode())
+
+    def logged(*args: Any, epoch: int, first_step: int, **kwargs: Any) -> Iterator[tuple[np.ndarray, Any]]:
+        batches = begin(*args, epoch=epoch, first_step=first_step, **kwargs)
+        for step, (rows, volumes) in enumerate(batches, start=first_step):
+            os.write(log, f"epoch {epoch}, step {step}: {rows.tolist()}\n".encode())
+            if len(_lines(run)) == die_at:
+                os.kill(os.getpid(), signal.SIGKILL)
+            yield rows, volumes
+
+    sys.modules["ctmodel.loop"].training_epoch = logged  # type: ignore[attr-defined]
+
+
+def _log_of(run: Path) -> Path:
+    return run.with_suffix(".log")
+
+
+def _lines(run: Path) -> list[str]:
+    return _log_of(run).read_text().splitlines()
+
+
+def forgetting(begin: Naive) -> Naive:
+    """Begin an epoch from its first batch, wherever it was."""
+
+    def naive(*args: Any, first_step: int, **kwargs: Any) -> Iterator[tuple[np.ndarray, Any]]:
+        return begin(*args, first_step=0, **kwargs)
+
+    return naive
+
+
+def reshuffling(begin: Naive) -> Naive:
+    """Shuffle what is left of an epoch anew, as a shuffle buffer does."""
+
+    def naive(*args: Any, seed: int, first_step: int, **kwargs: Any) -> Iterator[tuple[np.ndarray, Any]]:
+        return begin(*args, seed=seed + first_step, first_step=first_step, **kwargs)
+
+    return naive
+
+
+NAIVE = {"forgets the step": forgetting, "shuffles anew": reshuffling}
+
+
+def run_problems(run: Path, reference: Path) -> list[str]:
+    """Say how a run that was killed and resumed differs from the one that was not."""
+    problems = row_problems(_lines(run), _lines(reference))
+    ours, theirs = outcome_of(run), outcome_of(reference)
+    return problems + [f"another {name}" for name in sorted(ours | theirs) if ours.get(name) != theirs.get(name)]
+
+
+def row_problems(log: list[str], reference: list[str]) -> list[str]:
+    """Say where a log of rows leaves the order of a training that was never killed.
+
+    After a beginning, the step that was logged last may come again; everything else comes once.
+    """
+    order = [line for line in reference if line != BEGUN]
+    place, may_repeat = -1, False
+    for line in log:
+        if line == BEGUN:
+            may_repeat = True
+            continue
+        expected = order[max(place, 0) if may_repeat else place + 1 : place + 2]
+        if line not in expected:
+            return ["other rows"]
+        place, may_repeat = order.index(line), False
+    return [] if place == len(order) - 1 else ["missing rows"]
+
+
+def outcome_of(run: Path) -> dict[str, Any]:
+    """Return what a run holds: files by bytes, weights by value; pictures and digests follow from these."""
+    import h5py
+
+    found: dict[str, Any] = {path.name: path.read_bytes() for path in run.iterdir()}
+    with h5py.File(run / "model.weights.h5") as saved:
+        weights: dict[str, bytes] = {}
+        saved.visititems(lambda name, at: weights.update({name: at[()].tobytes()} if hasattr(at, "dtype") else {}))
+    return found | {"model.weights.h5": weights, "curves.png": "", "digests.json": ""}
+
+
+class Trainings:
+    """Trainings on one tiny store, with one that was never killed to compare them to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._store = make_cohort(folder / "raw", n_patients=20).store(folder / "out.zarr")
+        self._worker, self._next = Worker(self._store), Worker(self._store)
+        self.reference = folder / "reference"
+        self._worker.begin(self.reference)
+        started = time.monotonic()
+        if not self._worker.is_finished():
+            raise TimeoutError("the training that is not killed did not end")
+        self.seconds = time.monotonic() - started
+
+    def begin(self, run: Path, **how: Any) -> None:
+        self._worker.begin(run, **how)
+
+    def kill_after(self, seconds: float) -> bool:
+        """Kill a training some seconds after it was begun; tell whether it was still under way."""
+        if self._worker.is_finished(within=seconds):
+            return False
+        self._replace_worker()
+        return True
+
+    def finishes(self, run: Path, **how: Any) -> bool:
+        """Resume a training and let it end; tell whether it did."""
+        self.begin(run, **how)
+        try:
+            if self._worker.is_finished():
+                return True
+        except EOFError:  # it died of an error, which it has printed
+            pass
+        self._replace_worker()
+        return False
+
+    def dies_at(self, run: Path, line: int) -> None:
+        """Let a training kill itself when its log has so many lines."""
+        self.begin(run, die_at=line)
+        if not self._worker.was_killed:
+            raise TimeoutError("a training did not kill itself")
+        self._replace_worker()
+
+    def _replace_worker(self) -> None:
+        self._worker.kill()
+        self._worker, self._next = self._next, Worker(self._store)
+
+    def close(self) -> None:
+        self._worker.kill()
+        self._next.kill()
+
+
+def random_kills(trainings: Trainings, kills: int, *, seed: int = 0) -> Figures:
+    """Kill trainings, and up to two resumptions of each, at random instants; then let them end."""
+    rng, figures, number = np.random.default_rng(seed), Figures(), 0
+    while figures.states < kills:
+        number += 1
+        run, instants = trainings.folder / f"run-{number}", []
+        for _ in range(min(rng.integers(1, MOST_IN_A_ROW + 1), kills - figures.states)):
+            instants.append(f"{rng.uniform(0, trainings.seconds):.3f}")
+            trainings.begin(run)
+            figures.states += trainings.kill_after(float(instants[-1]))
+        where = f"killed after {', '.join(instants)} s"
+        finished = trainings.finishes(run)
+        figures.note(where, run_problems(run, trainings.reference) if finished else ["did not resume"])
+    return figures
+
+
+def naive_kills(trainings: Trainings, naive: str) -> Figures:
+    """Kill one training in the middle of an epoch, and resume it as a naive loop would: what must be found."""
+    run, figures = trainings.folder / naive.replace(" ", "-"), Figures(states=1)
+    trainings.dies_at(run, 1 + 6)  # four steps are an epoch
+    finished = trainings.finishes(run, naive=naive)
+    figures.note(naive, run_problems(run, trainings.reference) if finished else ["did not resume"])
+    return figures
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=100, help="at random instants")
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        trainings = Trainings(Path(temporary))
+        print(f"a training takes {trainings.seconds:.1f} s, {len(_lines(trainings.reference)) - 1} steps", flush=True)
+        for naive in NAIVE:
+            print(f"null control, {naive}: {naive_kills(trainings, naive)}", flush=True)
+        started = time.monotonic()
+        figures = random_kills(trainings, given.kills, seed=given.seed)
+        print(f"kills at random instants: {figures} ({time.monotonic() - started:.0f} s)")
+        trainings.close()
+
+
+if __name__ == "__main__":
+    main()
