@@ -10,14 +10,14 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from ctmodel.errors import SettingsError
-from ctmodel.settings import THRESHOLDS, Execution, TrainSettings
+from ctmodel.settings import STRATEGIES, THRESHOLDS, Execution, TrainSettings
 from ctprep.errors import CTPrepError, NothingConverted, PhantomError, RecipeError
 from ctprep.phantom.settings import DIFFICULTIES, CohortSettings
 from ctprep.recipe import STORED_DTYPES, Recipe
@@ -456,6 +456,12 @@ execution_settings = options(
         float,
         "Seconds from one checkpoint to the next: what a kill costs at most. Ctrl-C and SIGTERM cost nothing.",
     ),
+    setting(
+        Execution,
+        "strategy",
+        click.Choice(STRATEGIES),
+        "Share each batch among all GPUs (mirrored), or use one device (none); auto shares where there are several.",
+    ),
 )
 
 
@@ -466,7 +472,7 @@ execution_settings = options(
 @execution_settings
 @click.option("--resume", is_flag=True, help="Continue the training in the run folder, if there is one, at its step.")
 @as_json
-def train(store: Path, run: Path, resume: bool, as_json: bool, checkpoint_every: float, **settings: Any) -> None:
+def train(store: Path, run: Path, resume: bool, as_json: bool, **settings: Any) -> None:
     """Train a network on STORE; score it on patients it has not seen.
 
     Patients are divided into a training part, a validation part that chooses the epoch, and a test part that is
@@ -475,7 +481,8 @@ def train(store: Path, run: Path, resume: bool, as_json: bool, checkpoint_every:
     from ctmodel.train import train as train_network
 
     try:
-        chosen, execution = TrainSettings(**settings), Execution(checkpoint_every=checkpoint_every)
+        execution = Execution(**{field.name: settings.pop(field.name) for field in fields(Execution)})
+        chosen = TrainSettings(**settings)
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
     with training_bar(chosen.epochs) as report:

@@ -8,6 +8,11 @@ import numpy as np
 
 from ctmodel.backend import keras, tf
 from ctmodel.errors import RunDamaged
+from ctmodel.replicas import own_part
+
+# With Keras's 1e-7 a gradient that is nothing but rounding moves a weight by a whole step size: after 12 steps on four
+# replicas, weights were up to 1e-3 from those of one; with this up to 1e-4, and 3e-5 on another store.
+EPSILON = 1e-5
 
 
 def learning_rate(epoch: int, *, epochs: int, highest: float) -> float:
@@ -66,16 +71,20 @@ class Trainer:
     Parameters
     ----------
     model : keras.Model
-        As `network.build` made it.
+        As `network.build` made it, in the scope of the strategy.
     weights : (classes,) float array
         How much a scan of each class counts in the loss.
+    strategy : tf.distribute.Strategy, optional
+        Which replicas share each batch; by default there is one.
     """
 
-    def __init__(self, model: keras.Model, weights: np.ndarray) -> None:
+    def __init__(self, model: keras.Model, weights: np.ndarray, *, strategy: Any = None) -> None:
         self.model = model
-        self._optimizer = keras.optimizers.Adam()
-        self._optimizer.build(model.trainable_variables)
-        self._weights = tf.constant(weights, tf.float32)
+        self._strategy = strategy or tf.distribute.get_strategy()
+        with self._strategy.scope():
+            self._optimizer = keras.optimizers.Adam(epsilon=EPSILON)
+            self._optimizer.build(model.trainable_variables)
+        self._weights = tf.constant(weights, model.output.dtype)
         signature = [tf.TensorSpec((None, *model.input_shape[1:])), tf.TensorSpec((None,), tf.int64)]
         self._step = tf.function(self._train_step, input_signature=signature).get_concrete_function()
 
@@ -99,10 +108,19 @@ class Trainer:
         return self._step(volumes, tf.constant(labels, tf.int64))
 
     def _train_step(self, volumes: Any, labels: Any) -> Any:
+        """Let each replica learn from its part of a batch; return the outputs of all."""
+        n = tf.cast(tf.shape(labels)[0], self._weights.dtype)
+        outputs = self._strategy.run(self._learn, args=(volumes, labels, n))
+        return tf.concat(self._strategy.experimental_local_results(outputs), axis=0)
+
+    def _learn(self, volumes: Any, labels: Any, n: Any) -> Any:
+        """Learn from this replica's part of a batch of n scans; the optimizer sums the gradients of all parts."""
+        volumes, labels = own_part(volumes), own_part(labels)
         with tf.GradientTape() as tape:
             outputs = self.model(volumes, training=True)
             losses = _cross_entropy(labels, outputs) * tf.gather(self._weights, labels)
-            loss = tf.reduce_mean(losses) + sum(self.model.losses)
+            penalty = sum(self.model.losses) / self._strategy.num_replicas_in_sync
+            loss = tf.reduce_sum(losses) / n + penalty
         variables = self.model.trainable_variables
         self._optimizer.apply(tape.gradient(loss, variables), variables)
         return outputs
@@ -131,5 +149,5 @@ class Trainer:
 
 def _cross_entropy(labels: Any, outputs: Any) -> Any:
     if outputs.shape[-1] == 1:
-        return keras.losses.binary_crossentropy(tf.cast(labels, tf.float32)[:, None], outputs)
+        return keras.losses.binary_crossentropy(tf.cast(labels, outputs.dtype)[:, None], outputs)
     return keras.losses.sparse_categorical_crossentropy(labels, outputs)

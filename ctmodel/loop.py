@@ -51,6 +51,8 @@ class Loop:
     task : Task
     model : keras.Model
         With fresh weights.
+    strategy : tf.distribute.Strategy
+        In whose scope it was built.
 
     Attributes
     ----------
@@ -63,14 +65,14 @@ class Loop:
         If there are checkpoints, and none is whole.
     """
 
-    def __init__(self, task: Task, model: keras.Model) -> None:
+    def __init__(self, task: Task, model: keras.Model, *, strategy: Any) -> None:
         self._task = task
         self._weights = class_weights(
             task.store.labels[task.split.rows("train")],
             n_classes=len(task.store.classes),
             balanced=task.settings.class_weights,
         )
-        self._trainer, self._predictor = Trainer(model, self._weights), Predictor(model)
+        self._trainer, self._predictor = Trainer(model, self._weights, strategy=strategy), Predictor(model)
         self.history: list[Epoch] = []
         self._best: list[np.ndarray] = []
         self._steps = 0  # of the epoch under way, of which the following tell

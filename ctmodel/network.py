@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from ctmodel.backend import keras
+from ctmodel.backend import keras, tf
 from ctmodel.errors import NetworkError
+from ctmodel.replicas import place_in_batch
 
 layers = keras.layers
 
@@ -82,7 +83,7 @@ def founding(inputs: Any) -> Any:
         x = _normalized(layers.MaxPooling3D(2)(x))
     x = layers.GlobalAveragePooling3D()(x)
     x = layers.Dense(512, activation="relu", kernel_regularizer=penalty)(x)
-    return layers.Dropout(0.4)(x)
+    return Dropout(0.4)(x)
 
 
 def compact(inputs: Any) -> Any:
@@ -98,7 +99,7 @@ def compact(inputs: Any) -> Any:
     for filters in COMPACT_FILTERS[1:]:
         x = _residual_block(x, filters)
     mean, peak = layers.GlobalAveragePooling3D()(x), layers.GlobalMaxPooling3D()(x)
-    return layers.Dropout(0.3)(layers.Concatenate()([mean, peak]))
+    return Dropout(0.3)(layers.Concatenate()([mean, peak]))
 
 
 def _tones(inputs: Any) -> Any:
@@ -131,7 +132,22 @@ def _residual_block(x: Any, filters: int) -> Any:
 
 
 def _normalized(x: Any) -> Any:
-    return layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM)(x)
+    """Normalize by the statistics of the whole batch, on however many replicas it is."""
+    is_shared = tf.distribute.get_strategy().num_replicas_in_sync > 1
+    return layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, synchronized=is_shared)(x)
+
+
+class Dropout(keras.layers.Dropout):
+    """Drops the same of a scan, on however many replicas its batch is: each draws for all, and takes its own part."""
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Return (n, features) with a share of them zero and the others scaled up; unchanged unless training."""
+        if not training:
+            return inputs
+        n_own = tf.shape(inputs)[0]
+        n, first = place_in_batch(n_own)
+        chances = keras.random.uniform((n, inputs.shape[1]), seed=self.seed_generator)[first : first + n_own]
+        return tf.where(chances >= self.rate, inputs / (1 - self.rate), 0)
 
 
 # name -> (builder of features, the smallest axis in voxels that its halvings leave something of)

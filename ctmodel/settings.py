@@ -11,6 +11,7 @@ from typing import Any
 from ctmodel.errors import SettingsError
 
 THRESHOLDS = ("half", "validation")
+STRATEGIES = ("auto", "none", "mirrored")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,13 +113,16 @@ class TrainSettings:
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """How a training is carried out, which changes nothing of what comes out; a run may be resumed with another.
+    """How a training is carried out, which does not decide what comes out; a run may be resumed with another.
 
     Attributes
     ----------
     checkpoint_every : float
         Seconds of training from one checkpoint to the next, 0 for one after each step; what a kill costs at most. At
-        the default, checkpoints of the founding network take 0.2 % of the time (tests/benchmarks/training.py).
+        the default, checkpoints of the founding network take 0.3 % of the time (tests/benchmarks/training.py).
+    strategy : {"auto", "none", "mirrored"}
+        Which devices share each batch: one; or all GPUs of the machine, or all logical CPUs where there is none; by
+        default all GPUs where there are several. It changes the outcome by rounding alone.
 
     Raises
     ------
@@ -127,6 +131,7 @@ class Execution:
     """
 
     checkpoint_every: float = 60.0
+    strategy: str = "auto"
 
     def __post_init__(self) -> None:
         _check(self, _EXECUTION_LIMITS)
@@ -197,4 +202,5 @@ _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
 
 _EXECUTION_LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "checkpoint_every": _number(lambda value: value >= 0, "seconds, 0 or more"),
+    "strategy": (lambda value: value in STRATEGIES, f"one of {', '.join(STRATEGIES)}"),
 }

@@ -18,6 +18,7 @@ from ctmodel.inference import load_predictor, predict_rows
 from ctmodel.loop import Loop, Task
 from ctmodel.network import build
 from ctmodel.plots import write_curves
+from ctmodel.replicas import check_enough, choose_strategy
 from ctmodel.run_folder import Run, check_same_run
 from ctmodel.run_records import NetworkRecord, describe_store, split_rows
 from ctmodel.scores import Scores, choose_threshold, score
@@ -113,11 +114,17 @@ def train(
     reader.check(np.flatnonzero(opened.labels >= 0))
     task = Task(settings, execution, opened, reader, divide(opened, settings), Run(run), progress, say)
     make_reproducible(settings.seed)
-    model = build(settings.network, opened.recipe.shape, len(opened.classes))
+    strategy = choose_strategy(execution.strategy)
+    n_replicas = strategy.num_replicas_in_sync
+    check_enough(n_replicas, n_rows=len(task.split.rows("train")), batch_size=settings.batch_size)
+    if n_replicas > 1:
+        say(f"each batch is shared by {n_replicas} devices")
+    with strategy.scope():
+        model = build(settings.network, opened.recipe.shape, len(opened.classes))
     with task.run.locked():
         status = _begin(task, resume=resume)
         if status != ALREADY_FINISHED:
-            loop = Loop(task, model)
+            loop = Loop(task, model, strategy=strategy)
             loop.run()
             _conclude(task, loop)
         task.run.remove_checkpoints()

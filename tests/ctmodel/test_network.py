@@ -5,7 +5,7 @@ import pytest
 
 from ctmodel.backend import keras
 from ctmodel.errors import NetworkError
-from ctmodel.network import NETWORKS, build, class_probabilities
+from ctmodel.network import NETWORKS, Dropout, build, class_probabilities
 
 layers = keras.layers
 
@@ -13,7 +13,7 @@ layers = keras.layers
 def test_the_founding_network_is_that_of_the_study():
     kinds = [type(layer) for layer in build("founding", (64, 64, 32), 2).layers]
     block = [layers.Conv3D, layers.MaxPooling3D, layers.BatchNormalization]
-    head = [layers.GlobalAveragePooling3D, layers.Dense, layers.Dropout, layers.Dense]
+    head = [layers.GlobalAveragePooling3D, layers.Dense, Dropout, layers.Dense]
     assert kinds == [layers.InputLayer, *block * 4, *head]
 
 

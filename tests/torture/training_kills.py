@@ -78,12 +78,12 @@ def _work(orders: Connection, store: Path) -> None:
             run, how = orders.recv()
         except EOFError:
             return
-        _log_rows(run, **how)
+        log_rows(run, **how)
         train(store, run, SETTINGS, execution=Execution(checkpoint_every=0), resume=True)
         orders.send("finished")
 
 
-def _log_rows(run: Path, *, naive: str = "", die_at: int = -1) -> None:
+def log_rows(run: Path, *, naive: str = "", die_at: int = -1) -> None:
     """Let the trainings of this process log the rows of each step to a file beside their run."""
     from ctmodel.pipeline import training_epoch
 
@@ -95,7 +95,7 @@ def _log_rows(run: Path, *, naive: str = "", die_at: int = -1) -> None:
         batches = begin(*args, epoch=epoch, first_step=first_step, **kwargs)
         for step, (rows, volumes) in enumerate(batches, start=first_step):
             os.write(log, f"epoch {epoch}, step {step}: {rows.tolist()}\n".encode())
-            if len(_lines(run)) == die_at:
+            if len(lines_of(run)) == die_at:
                 os.kill(os.getpid(), signal.SIGKILL)
             yield rows, volumes
 
@@ -106,7 +106,7 @@ def _log_of(run: Path) -> Path:
     return run.with_suffix(".log")
 
 
-def _lines(run: Path) -> list[str]:
+def lines_of(run: Path) -> list[str]:
     return _log_of(run).read_text().splitlines()
 
 
@@ -133,7 +133,7 @@ NAIVE = {"forgets the step": forgetting, "shuffles anew": reshuffling}
 
 def run_problems(run: Path, reference: Path) -> list[str]:
     """Say how a run that was killed and resumed differs from the one that was not."""
-    problems = row_problems(_lines(run), _lines(reference))
+    problems = row_problems(lines_of(run), lines_of(reference))
     ours, theirs = outcome_of(run), outcome_of(reference)
     return problems + [f"another {name}" for name in sorted(ours | theirs) if ours.get(name) != theirs.get(name)]
 
@@ -158,13 +158,19 @@ def row_problems(log: list[str], reference: list[str]) -> list[str]:
 
 def outcome_of(run: Path) -> dict[str, Any]:
     """Return what a run holds: files by bytes, weights by value; pictures and digests follow from these."""
+    found: dict[str, Any] = {path.name: path.read_bytes() for path in run.iterdir()}
+    weights = {name: value.tobytes() for name, value in weights_of(run).items()}
+    return found | {"model.weights.h5": weights, "curves.png": "", "digests.json": ""}
+
+
+def weights_of(run: Path) -> dict[str, np.ndarray]:
+    """Return the weights that a run kept, by the layer's place in the network."""
     import h5py
 
-    found: dict[str, Any] = {path.name: path.read_bytes() for path in run.iterdir()}
+    weights: dict[str, np.ndarray] = {}
     with h5py.File(run / "model.weights.h5") as saved:
-        weights: dict[str, bytes] = {}
-        saved.visititems(lambda name, at: weights.update({name: at[()].tobytes()} if hasattr(at, "dtype") else {}))
-    return found | {"model.weights.h5": weights, "curves.png": "", "digests.json": ""}
+        saved.visititems(lambda name, at: weights.update({name: at[()]} if hasattr(at, "dtype") else {}))
+    return weights
 
 
 class Trainings:
@@ -250,7 +256,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         trainings = Trainings(Path(temporary))
-        print(f"a training takes {trainings.seconds:.1f} s, {len(_lines(trainings.reference)) - 1} steps", flush=True)
+        print(f"a training takes {trainings.seconds:.1f} s, {len(lines_of(trainings.reference)) - 1} steps", flush=True)
         for naive in NAIVE:
             print(f"null control, {naive}: {naive_kills(trainings, naive)}", flush=True)
         started = time.monotonic()

@@ -1,0 +1,100 @@
+"""Copies of one network on several devices of a machine: which there are, and which part of a batch each one takes.
+
+Parts are contiguous and cut by pure arithmetic; what a replica computes is summed over all, so that their number
+changes nothing but the rounding.
+"""
+
+from typing import Any
+
+from ctmodel.backend import tf
+from ctmodel.errors import SettingsError
+
+
+def choose_strategy(name: str) -> Any:
+    """Return the strategy of a name.
+
+    Parameters
+    ----------
+    name : {"auto", "none", "mirrored"}
+        "none" takes one device; "mirrored" all GPUs, or all logical CPUs where there is no GPU; "auto" is "mirrored"
+        where there are several GPUs, and else "none".
+
+    Returns
+    -------
+    tf.distribute.Strategy
+        The default one, of one replica, where there is nothing to distribute.
+    """
+    gpus = tf.config.list_logical_devices("GPU")
+    devices = gpus or tf.config.list_logical_devices("CPU")
+    if name == "none" or len(devices) == 1 or (name == "auto" and not gpus):
+        return tf.distribute.get_strategy()
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
+
+
+def check_enough(n_replicas: int, *, n_rows: int, batch_size: int) -> None:
+    """Raise `SettingsError` if a replica would get no scan of some batch.
+
+    Parameters
+    ----------
+    n_replicas : int
+    n_rows : int
+        How many there are to train on.
+    batch_size : int
+        The largest batch; the smallest follows from it.
+    """
+    n_batches = -(-n_rows // batch_size)
+    if n_rows // n_batches < n_replicas:
+        raise SettingsError(
+            f"batch_size: the smallest batch has {n_rows // n_batches} scans, expected at least {n_replicas}, one for "
+            "each replica; choose a larger one, or another --strategy"
+        )
+
+
+def part_bounds(n: Any, *, part: Any, parts: int) -> tuple[Any, Any]:
+    """Return where a part of a batch begins and ends; the sizes of parts differ by one at most.
+
+    Parameters
+    ----------
+    n : int or scalar tensor
+        Scans in the batch.
+    part : int or scalar tensor
+        From 0.
+    parts : int
+
+    Returns
+    -------
+    first, last : int or scalar tensor
+        The part is `batch[first:last]`.
+
+    Examples
+    --------
+    >>> [part_bounds(7, part=part, parts=4) for part in range(4)]
+    [(0, 1), (1, 3), (3, 5), (5, 7)]
+    """
+    return n * part // parts, n * (part + 1) // parts
+
+
+def own_part(batch: Any) -> Any:
+    """Return this replica's part of a tensor of the whole batch."""
+    context = tf.distribute.get_replica_context()
+    parts = context.num_replicas_in_sync
+    if parts == 1:
+        return batch
+    with tf.device("CPU"):  # where batches come from: only the part is copied to the replica's device
+        first, last = part_bounds(tf.shape(batch)[0], part=context.replica_id_in_sync_group, parts=parts)
+        return batch[first:last]
+
+
+def place_in_batch(n_own: Any) -> tuple[Any, Any]:
+    """Return how many scans the whole batch has, and the place of this replica's first one in it.
+
+    Parameters
+    ----------
+    n_own : int32 scalar tensor
+        Scans of this replica.
+    """
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return n_own, 0
+    n = tf.cast(context.all_reduce(tf.distribute.ReduceOp.SUM, tf.cast(n_own, tf.float32)), tf.int32)
+    return n, part_bounds(n, part=context.replica_id_in_sync_group, parts=context.num_replicas_in_sync)[0]
