@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import click
 
 from ctmodel.errors import SettingsError
-from ctmodel.settings import STRATEGIES, THRESHOLDS, Execution, TrainSettings
+from ctmodel.settings import PRECISIONS, STRATEGIES, THRESHOLDS, Execution, TrainSettings
 from ctprep.errors import CTPrepError, NothingConverted, PhantomError, RecipeError
 from ctprep.phantom.settings import DIFFICULTIES, CohortSettings
 from ctprep.recipe import STORED_DTYPES, Recipe
@@ -430,6 +430,11 @@ def training_setting(name: str, kind: Any, text: str) -> Callable[[Command], Com
 
 training_settings = options(
     training_setting("network", str, "compact, or founding: the network of the founding study."),
+    training_setting(
+        "precision",
+        click.Choice(PRECISIONS),
+        "What the network computes with; auto is bfloat16 where the device has it in hardware, else float32.",
+    ),
     training_setting("epochs", int, "Most passes over the training part."),
     training_setting("batch_size", int, "Scans per step."),
     training_setting("learning_rate", float, "Highest step size of Adam."),

@@ -84,7 +84,7 @@ def load_predictor(run: Run) -> Predictor:
         If the run does not say which network it is.
     """
     record = run.network()
-    model = build(record.name, record.input_shape, record.n_classes)
+    model = build(record.name, record.input_shape, record.n_classes, record.precision)
     run.check_weights()
     load_weights(model, run.weights)
     return Predictor(model, weights=run.weights)

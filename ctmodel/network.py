@@ -11,6 +11,7 @@ import numpy as np
 
 from ctmodel.backend import keras, tf
 from ctmodel.errors import NetworkError
+from ctmodel.precision import layers_of
 from ctmodel.replicas import place_in_batch
 
 layers = keras.layers
@@ -25,7 +26,7 @@ L2 = 1e-4
 BATCH_NORM_MOMENTUM = 0.9
 
 
-def build(name: str, input_shape: tuple[int, ...], n_classes: int) -> keras.Model:
+def build(name: str, input_shape: tuple[int, ...], n_classes: int, precision: str = "float32") -> keras.Model:
     """Build a network with fresh weights.
 
     Parameters
@@ -36,6 +37,8 @@ def build(name: str, input_shape: tuple[int, ...], n_classes: int) -> keras.Mode
         Voxels of one volume along each axis.
     n_classes : int
         Two or more.
+    precision : {"float32", "bfloat16"}
+        What it computes with; weights and outputs are float32.
 
     Returns
     -------
@@ -53,8 +56,9 @@ def build(name: str, input_shape: tuple[int, ...], n_classes: int) -> keras.Mode
         raise NetworkError(f"network {name!r}: {n_classes} class, expected two or more; label the scans")
     builder, smallest = NETWORKS[name]
     _check_size(name, tuple(input_shape), smallest)
-    inputs = keras.Input(shape=(*input_shape, 1), name="volume")
-    return keras.Model(inputs, _head(builder(inputs), n_classes), name=name)
+    with layers_of(precision):
+        inputs = keras.Input(shape=(*input_shape, 1), name="volume", dtype=keras.config.floatx())
+        return keras.Model(inputs, _head(builder(inputs), n_classes), name=name)
 
 
 def _check_size(name: str, shape: tuple[int, ...], smallest: int) -> None:
@@ -66,10 +70,9 @@ def _check_size(name: str, shape: tuple[int, ...], smallest: int) -> None:
 
 
 def _head(features: Any, n_classes: int) -> Any:
-    """Map features to class probabilities."""
-    if n_classes == 2:
-        return layers.Dense(1, activation="sigmoid", name="probability")(features)
-    return layers.Dense(n_classes, activation="softmax", name="probability")(features)
+    """Map features to class probabilities, which are float32 at any precision: a sum of eight bits is seldom 1."""
+    units, activation = (1, "sigmoid") if n_classes == 2 else (n_classes, "softmax")
+    return layers.Dense(units, activation=activation, dtype=keras.config.floatx(), name="probability")(features)
 
 
 def founding(inputs: Any) -> Any:

@@ -31,6 +31,13 @@ def choose_strategy(name: str) -> Any:
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
+def describe_devices(strategy: Any) -> str:
+    """Return what a strategy trains on, as in "2 GPUs"."""
+    kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
+    n = strategy.num_replicas_in_sync
+    return f"one {kind}" if n == 1 else f"{n} {kind}s, which share each batch"
+
+
 def check_enough(n_replicas: int, *, n_rows: int, batch_size: int) -> None:
     """Raise `SettingsError` if a replica would get no scan of some batch.
 

@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from ctmodel.settings import differences
+from ctmodel.settings import PRECISIONS, differences
 from ctmodel.split import PARTS, UNLABELLED, Split
 from ctprep.store import Store
 
@@ -56,8 +56,11 @@ class NetworkRecord:
     Attributes
     ----------
     name : str
+        One of `ctmodel.network.NETWORKS`.
     input_shape : (x, y, z) ints
     n_classes : int
+    precision : {"float32", "bfloat16"}
+        What it computes with.
 
     Raises
     ------
@@ -68,11 +71,14 @@ class NetworkRecord:
     name: str
     input_shape: tuple[int, ...]
     n_classes: int
+    precision: str
 
     def __post_init__(self) -> None:
         _expect("name", self.name, isinstance(self.name, str), "the name of a network")
         _expect("input_shape", self.input_shape, _is_shape(self.input_shape), "three whole numbers")
         _expect("n_classes", self.n_classes, type(self.n_classes) is int, "a whole number")
+        known = PRECISIONS[1:]  # without auto, which is for the settings
+        _expect("precision", self.precision, self.precision in known, f"one of {', '.join(known)}")
 
 
 @dataclass(frozen=True)

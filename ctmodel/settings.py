@@ -11,6 +11,7 @@ from typing import Any
 from ctmodel.errors import SettingsError
 
 THRESHOLDS = ("half", "validation")
+PRECISIONS = ("auto", "float32", "bfloat16")
 STRATEGIES = ("auto", "none", "mirrored")
 
 
@@ -22,6 +23,9 @@ class TrainSettings:
     ----------
     network : str
         Name of the network, one of `ctmodel.network.NETWORKS`.
+    precision : {"auto", "float32", "bfloat16"}
+        What the network computes with, in training and ever after; auto is bfloat16 where the device has it in
+        hardware, else float32. The run keeps which it was.
     epochs : int
         Most passes over the training part; the learning rate falls to zero along them.
     batch_size : int
@@ -65,6 +69,7 @@ class TrainSettings:
     """
 
     network: str = "compact"
+    precision: str = "auto"
     epochs: int = 40
     batch_size: int = 8
     learning_rate: float = 2e-3
@@ -178,6 +183,7 @@ _SHARE = _number(lambda value: 0 < value < 1, "a share above 0 and below 1")
 
 _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "network": (lambda value: isinstance(value, str), "the name of a network"),
+    "precision": (lambda value: value in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
     "epochs": _whole(1),
     "batch_size": _whole(1),
     "learning_rate": _number(lambda value: value > 0, "a number above 0"),

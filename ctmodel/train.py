@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,8 @@ from ctmodel.inference import load_predictor, predict_rows
 from ctmodel.loop import Loop, Task
 from ctmodel.network import build
 from ctmodel.plots import write_curves
-from ctmodel.replicas import check_enough, choose_strategy
+from ctmodel.precision import choose_precision
+from ctmodel.replicas import check_enough, choose_strategy, describe_devices
 from ctmodel.run_folder import Run, check_same_run
 from ctmodel.run_records import NetworkRecord, describe_store, split_rows
 from ctmodel.scores import Scores, choose_threshold, score
@@ -117,13 +118,13 @@ def train(
     strategy = choose_strategy(execution.strategy)
     n_replicas = strategy.num_replicas_in_sync
     check_enough(n_replicas, n_rows=len(task.split.rows("train")), batch_size=settings.batch_size)
-    if n_replicas > 1:
-        say(f"each batch is shared by {n_replicas} devices")
+    network = _network(task, resume=resume)
     with strategy.scope():
-        model = build(settings.network, opened.recipe.shape, len(opened.classes))
+        model = build(**asdict(network))
     with task.run.locked():
-        status = _begin(task, resume=resume)
+        status = _begin(task, network, resume=resume)
         if status != ALREADY_FINISHED:
+            say(f"training the {network.name} network in {network.precision} on {describe_devices(strategy)}")
             loop = Loop(task, model, strategy=strategy)
             loop.run()
             _conclude(task, loop)
@@ -148,11 +149,20 @@ def divide(store: Store, settings: TrainSettings) -> Split:
     )
 
 
-def _begin(task: Task, *, resume: bool) -> str:
+def _network(task: Task, *, resume: bool) -> NetworkRecord:
+    """Return which network to train; a run goes on with the precision that was chosen when it was begun."""
+    settings, store = task.settings, task.store
+    if resume and settings.precision == "auto" and not task.run.is_empty:
+        precision = task.run.network().precision
+    else:
+        precision = choose_precision(settings.precision)
+    return NetworkRecord(settings.network, store.recipe.shape, len(store.classes), precision)
+
+
+def _begin(task: Task, network: NetworkRecord, *, resume: bool) -> str:
     """Make the run's folder, or see that it may be continued; return what the run's status will be."""
     described = describe_store(task.store, task.run.path)
     if not resume or task.run.is_empty:
-        network = NetworkRecord(task.settings.network, task.store.recipe.shape, len(task.store.classes))
         task.run.begin(task.settings, described, network, split_rows(task.store, task.split))
         return TRAINED
     check_same_run(task.run, task.settings, described, split=split_rows(task.store, task.split))

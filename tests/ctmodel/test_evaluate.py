@@ -131,8 +131,16 @@ def test_an_unfinished_run_is_not_evaluated(own_run):
     [
         ("store.json", "{}", RunDamaged),
         ("network.json", '{"name": "compact"}', RunDamaged),
-        ("network.json", '{"name": "fancy", "input_shape": [16, 16, 8], "n_classes": 2}', RunDamaged),
-        ("network.json", '{"name": "compact", "input_shape": [16, 16, 8], "n_classes": 3}', RunDamaged),
+        (
+            "network.json",
+            '{"name": "fancy", "input_shape": [16, 16, 8], "n_classes": 2, "precision": "float32"}',
+            RunDamaged,
+        ),
+        (
+            "network.json",
+            '{"name": "compact", "input_shape": [16, 16, 8], "n_classes": 3, "precision": "float32"}',
+            RunDamaged,
+        ),
         ("scores.json", '{"part": "test"}', RunDamaged),
         ("split.csv", "scan,part\n", RunDamaged),
         ("model.weights.h5", "", NetworkError),

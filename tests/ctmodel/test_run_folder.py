@@ -17,7 +17,7 @@ from ctmodel.settings import TrainSettings
 
 SETTINGS = TrainSettings()
 STORE = StoreRecord("../out.zarr", {"shape": [16, 16, 8]}, ("normal", "abnormal"), 2, "0" * 64)
-NETWORK = NetworkRecord("compact", (16, 16, 8), 2)
+NETWORK = NetworkRecord("compact", (16, 16, 8), 2, "float32")
 SPLIT = [SplitRow("a", "p", "normal", "train", "1" * 64, "1"), SplitRow("b", "q", "abnormal", "test", "2" * 64, "2")]
 SCORES = Scores(
     part="test",
@@ -271,6 +271,7 @@ def changed(**fields):
         ("network.json", changed(n_classes=2.0)),
         ("network.json", changed(n_classes=3)),
         ("network.json", changed(name=["compact"])),
+        ("network.json", changed(precision="auto")),
         ("network.json", changed(odd=1)),
         ("store.json", changed(classes=5)),
         ("store.json", changed(classes="ab")),

@@ -77,7 +77,7 @@ def test_a_record_of_a_store_has_the_types_it_says(store_path, field, value):
 )
 def test_a_record_of_a_network_has_the_types_it_says(field, value):
     with pytest.raises(ValueError, match=f"{field}: .*, expected"):
-        dataclasses.replace(NetworkRecord("compact", (16, 16, 8), 2), **{field: value})
+        dataclasses.replace(NetworkRecord("compact", (16, 16, 8), 2, "float32"), **{field: value})
 
 
 def test_a_row_of_a_split_is_in_a_part_that_there_is():

@@ -1,0 +1,69 @@
+"""A shorter precision is chosen by the device alone, kept by the run, and trains and predicts much as float32 does."""
+
+import dataclasses
+import sys
+
+import numpy as np
+import pytest
+from tiny_cohort import SHAPE, TINY
+
+from ctmodel.backend import keras, make_reproducible
+from ctmodel.errors import NetworkError, RunMismatch
+from ctmodel.evaluate import evaluate
+from ctmodel.fit import Trainer
+from ctmodel.network import NETWORKS, build
+from ctmodel.precision import choose_precision
+from ctmodel.run_folder import Run
+from ctmodel.train import train
+
+
+def outputs_of(name: str, precision: str) -> np.ndarray:
+    """Return what a network says of four volumes after two steps."""
+    make_reproducible(1)
+    shape = (16, 16, 16)
+    trainer = Trainer(build(name, shape, 2, precision), np.ones(2))
+    trainer.learn_at(1e-3)
+    volumes = np.random.default_rng(0).random((4, *shape, 1), dtype=np.float32)
+    for _ in range(2):
+        trainer.step(volumes, np.array([0, 1, 0, 1]))
+    assert {weight.dtype for weight in trainer.model.weights} <= {"float32", "uint32", "int64"}
+    return trainer.model(volumes, training=False).numpy()
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_bfloat16_says_much_the_same_in_float32(name):
+    short, whole = outputs_of(name, "bfloat16"), outputs_of(name, "float32")
+    assert short.dtype == np.float32
+    assert not np.array_equal(short, whole)
+    assert short == pytest.approx(whole, abs=0.05)
+
+
+def test_the_precision_of_other_layers_is_left_alone():
+    with pytest.raises(NetworkError):
+        build("compact", (16, 16, 8), 1, "bfloat16")
+    build("compact", SHAPE, 2, "bfloat16")
+    assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize(("has_it", "expected"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_follows_from_the_device(monkeypatch, has_it, expected):
+    monkeypatch.setattr("ctmodel.precision._cpu_multiplies_bfloat16", lambda: has_it)
+    assert choose_precision("auto") == expected
+    assert choose_precision("bfloat16") == "bfloat16"
+
+
+def test_a_run_keeps_its_precision_on_another_device(store_path, tmp_path, monkeypatch):
+    def stop(report):
+        raise KeyboardInterrupt
+
+    auto, said = dataclasses.replace(TINY, epochs=2, precision="auto"), []
+    choices = iter(["bfloat16", "float32"])
+    monkeypatch.setattr(sys.modules["ctmodel.train"], "choose_precision", lambda _: next(choices))
+    with pytest.raises(KeyboardInterrupt):
+        train(store_path, tmp_path / "run", auto, progress=stop, say=said.append)
+    resumed = train(store_path, tmp_path / "run", auto, resume=True, say=said.append)
+    assert Run(tmp_path / "run").network().precision == "bfloat16"
+    assert said == ["training the compact network in bfloat16 on one CPU"] * 2
+    assert evaluate(tmp_path / "run").scores == resumed.scores
+    with pytest.raises(RunMismatch, match="precision: 'auto', now 'float32'"):
+        train(store_path, tmp_path / "run", dataclasses.replace(auto, precision="float32"), resume=True)
