@@ -84,22 +84,23 @@ def _work(orders: Connection, store: Path) -> None:
 
 
 def log_rows(run: Path, *, naive: str = "", die_at: int = -1) -> None:
-    """Let the trainings of this process log the rows of each step to a file beside their run."""
+    """Let the trainings of this process log the rows of each step to a file beside their run, before they take it."""
+    from ctmodel.loop import Loop
     from ctmodel.pipeline import training_epoch
 
-    begin = NAIVE[naive](training_epoch) if naive else training_epoch
     log = os.open(_log_of(run), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.write(log, f"{BEGUN}\n".encode())
 
-    def logged(*args: Any, epoch: int, first_step: int, **kwargs: Any) -> Iterator[tuple[np.ndarray, Any]]:
-        batches = begin(*args, epoch=epoch, first_step=first_step, **kwargs)
-        for step, (rows, volumes) in enumerate(batches, start=first_step):
-            os.write(log, f"epoch {epoch}, step {step}: {rows.tolist()}\n".encode())
+    class LoggedLoop(Loop):
+        def _take_step(self, rows: np.ndarray, volumes: Any) -> None:
+            os.write(log, f"epoch {len(self.history)}, step {self._steps}: {rows.tolist()}\n".encode())
             if len(lines_of(run)) == die_at:
                 os.kill(os.getpid(), signal.SIGKILL)
-            yield rows, volumes
+            super()._take_step(rows, volumes)
 
-    sys.modules["ctmodel.loop"].training_epoch = logged  # type: ignore[attr-defined]
+    begin = NAIVE[naive](training_epoch) if naive else training_epoch
+    sys.modules["ctmodel.train"].Loop = LoggedLoop  # type: ignore[attr-defined]
+    sys.modules["ctmodel.loop"].training_epoch = begin  # type: ignore[attr-defined]
 
 
 def _log_of(run: Path) -> Path:
