@@ -1,4 +1,5 @@
-# What people type: make demo, make test, make lint, make bench, make bench-scaling. Each builds .venv where it is missing.
+# What people type: make demo, make test, make lint, make bench, make bench-scaling, make bench-training. Each builds .venv
+# where it is missing.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +8,7 @@ DEMO := demo
 DEMO_COHORT := --scans 120
 DEMO_TRAINING := --epochs 25
 
-.PHONY: demo test lint bench bench-scaling package clean
+.PHONY: demo test lint bench bench-scaling bench-training torture-training package clean
 
 demo: $(DEMO)/results.txt $(DEMO)/montage.png
 	@echo
@@ -58,6 +59,15 @@ bench: $(VENV)/ready $(VENV)/peers/monai/ready $(VENV)/peers/torchio/ready
 bench-scaling: $(VENV)/ready
 	$(BIN)/python tests/benchmarks/scheduling.py
 	$(BIN)/python tests/benchmarks/scaling.py
+
+# Training from the store over training from memory, precisions, checkpoints: ten minutes without a GPU.
+bench-training: $(VENV)/ready
+	$(BIN)/python tests/benchmarks/training.py
+	$(BIN)/python tests/benchmarks/training.py --network compact --augmented
+
+# Trainings killed and resumed, a hundred times: half an hour.
+torture-training: $(VENV)/ready
+	$(BIN)/python -m tests.torture.training_kills --kills 100
 
 $(VENV)/peers/%/ready: tests/benchmarks/peers/%.txt | $(VENV)/ready
 	rm -rf $(@D)
