@@ -1,4 +1,4 @@
-# What people type: make demo, make test, make lint, make bench, make bench-scaling. Each builds .venv where it is missing.
+# What people type: make demo, make test, make lint, make bench, make bench-scaling, make torture. Each builds .venv where it is missing.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +7,7 @@ DEMO := demo
 DEMO_COHORT := --scans 120
 DEMO_TRAINING := --epochs 25
 
-.PHONY: demo test lint bench bench-scaling package clean
+.PHONY: demo test lint bench bench-scaling torture package clean
 
 demo: $(DEMO)/results.txt $(DEMO)/montage.png
 	@echo
@@ -58,6 +58,10 @@ bench: $(VENV)/ready $(VENV)/peers/monai/ready $(VENV)/peers/torchio/ready
 bench-scaling: $(VENV)/ready
 	$(BIN)/python tests/benchmarks/scheduling.py
 	$(BIN)/python tests/benchmarks/scaling.py
+
+# Kills, failing disks, damage and hostile files by the hundred thousand: an hour, and a table in tests/torture/RESULTS.md.
+torture: $(VENV)/ready
+	$(BIN)/python -m tests.torture
 
 $(VENV)/peers/%/ready: tests/benchmarks/peers/%.txt | $(VENV)/ready
 	rm -rf $(@D)

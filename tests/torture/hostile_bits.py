@@ -1,13 +1,11 @@
 """Is any damage to the bytes of a scan passed over in silence?
 
 Bits of a small `.nii.gz` are flipped one by one, and it is cut at every length: it must be rejected, or give the very
-same volume and record, but for the digest of its bytes. Run it: all bits and lengths, and nibabel as the null control.
+same volume and record, but for the digest of its bytes. nibabel is the null control.
 """
 
 import logging
 import random
-import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,6 +18,7 @@ from ctprep.errors import BadScan
 from ctprep.prepare import prepare
 from ctprep.recipe import Recipe
 from tests.conftest import chest_hu, write_scan
+from tests.torture.report import Row
 
 SHAPE = (12, 11, 9)
 RECIPE = Recipe(shape=(12, 11, 9), dtype="float32")  # every voxel of the file is one of the volume
@@ -91,21 +90,16 @@ def judge_damage(
     return outcomes
 
 
-def main() -> None:
-    """Print the outcomes of every bit and every length, ours and nibabel's."""
+def long_version(empty_folder: Callable[[], Path], seed: int) -> Iterator[Row]:
+    """Flip every bit and cut at every length, for ctprep and for nibabel."""
     logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # it would say a word about each of its repairs
     np.seterr(all="ignore")
-    for name, read, refusals in (
-        ("ctprep", read_with_ctprep, BadScan),
-        ("nibabel", read_plainly_with_nibabel, Exception),
-    ):
-        for what, only in (("bits", {"lengths": 0}), ("lengths", {"bits": 0})):
-            start = time.perf_counter()
-            with tempfile.TemporaryDirectory() as folder:
-                outcomes = judge_damage(Path(folder), read=read, refusals=refusals, **only)
-            seconds = time.perf_counter() - start
-            print(f"{name:8} {outcomes.total():6} {what:8} {dict(outcomes)} {seconds:.0f} s", flush=True)
+    nibabel_reads = {"read": read_plainly_with_nibabel, "refusals": Exception}
+    for what, only in {"each bit of a .nii.gz flipped": {"lengths": 0}, "cut at each length": {"bits": 0}}.items():
+        outcomes = judge_damage(empty_folder(), seed=seed, **only)
+        control = judge_damage(empty_folder(), seed=seed, **only, **nibabel_reads)  # type: ignore[arg-type]
+        yield Row(what, _counts(outcomes), outcomes["changed"], control=f"nibabel: {_counts(control)}")
 
 
-if __name__ == "__main__":
-    main()
+def _counts(outcomes: Counter[str]) -> str:
+    return f"{outcomes.total():,}: " + ", ".join(f"{count:,} {what}" for what, count in sorted(outcomes.items()))

@@ -2,18 +2,15 @@
 
 Headers of tiny scans, NIfTI-1 and -2, in `.nii`, `.nii.gz` and `.hdr` with `.img`, are damaged with knowledge of their
 fields. Each must be rejected, or give what `spec_image` reads, which follows nifti1.h with `struct` and nothing else.
-Run it with a number of headers, 100,000 where none is given.
 """
 
 import gzip
 import math
 import random
 import struct
-import sys
-import tempfile
-import time
 import warnings
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -28,6 +25,7 @@ from ctprep.recipe import Recipe
 from tests.conftest import LAS, chest_hu
 from tests.reference import reference_volume_of
 from tests.torture.hostile_limits import Hanging, Peak, Stopwatch, no_hang
+from tests.torture.report import Row
 
 SHAPE = (4, 4, 4)
 RECIPES = tuple(Recipe(shape=SHAPE, dtype="float32", require_hu=require_hu) for require_hu in (True, False))
@@ -245,16 +243,10 @@ def _outcome(sample: Sample, recipe: Recipe, folder: Path, watch: Stopwatch) -> 
     return "accepted" if off <= TOLERANCE else f"voxels: off by {off:g}"
 
 
-def main() -> None:
-    """Print what became of each header, the longest one, and the memory."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
-    start = time.perf_counter()
-    with tempfile.TemporaryDirectory() as folder:
-        figures = judge_headers(Path(folder), count)
-    print(f"{count:,} headers in {time.perf_counter() - start:.0f} s: {dict(figures.outcomes.most_common())}")
-    print(f"longest {figures.longest_seconds:.3f} s, {Peak.total_mb():.0f} MB in all, {figures.grown_mb:.0f} MB grown")
-    print(*[f"FAULT {fault}" for fault in figures.faults[:20]], f"{len(figures.faults)} faults", sep="\n")
-
-
-if __name__ == "__main__":
-    main()
+def long_version(empty_folder: Callable[[], Path], seed: int) -> Iterator[Row]:
+    """Judge 100,000 headers."""
+    figures = judge_headers(empty_folder(), 100_000, seed=seed)
+    outcomes = ", ".join(f"{count:,} {what}" for what, count in figures.outcomes.most_common())
+    spent = f"longest {figures.longest_seconds:.2f} s, {figures.grown_mb:.0f} MB beside the process"
+    tried = f"100,000: {outcomes}; {spent}"
+    yield Row("headers damaged in one to three ways", tried, len(figures.faults), figures.faults[:20])

@@ -8,7 +8,6 @@ import os
 import socket
 import stat
 import subprocess
-import tempfile
 import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import chdir
@@ -22,6 +21,7 @@ from ctprep.prepare import prepare
 from ctprep.recipe import Recipe
 from tests.conftest import chest_hu, write_scan
 from tests.torture.hostile_limits import no_hang
+from tests.torture.report import Row
 
 RECIPE = Recipe(shape=(4, 4, 4))
 GOOD = "CT-0/good"
@@ -192,20 +192,15 @@ def is_safe(line: str) -> bool:
     return not any(unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") for letter in line)
 
 
-def main() -> None:
-    """Print what became of each case."""
-    wrong = 0
+def long_version(empty_folder: Callable[[], Path], _seed: int) -> Iterator[Row]:
+    """Try every name and every thing that this user may make."""
+    tried, faults = 0, []
     for what, make, expected in cases():
-        with tempfile.TemporaryDirectory() as folder:
-            try:
-                outcome, said = outcome_of(make, Path(folder) / "raw")
-            except PermissionError:
-                print(f"{what:36} cannot be made by this user")
-                continue
-        wrong += outcome != expected or not all(map(is_safe, said))
-        print(f"{what:36} {outcome:12} {'' if outcome == expected else f'NOT {expected} '}{ascii(said)[:120]}")
-    print(f"{wrong} wrong")
-
-
-if __name__ == "__main__":
-    main()
+        try:
+            outcome, said = outcome_of(make, empty_folder() / "raw")
+        except PermissionError:
+            continue
+        tried += 1
+        if outcome != expected or not all(map(is_safe, said)):
+            faults.append(f"{what}: {outcome}, not {expected}: {said!a}")
+    yield Row("names, links and things that are no files", str(tried), len(faults), faults)

@@ -2,15 +2,11 @@
 
 One works; the others are told within a second. The target goes from one recipe to another and back, and whoever opens
 it sees the whole of one or of the other. The null control writes straight into the target, without a lock.
-
-Usage: python -m tests.torture.locks [--rounds 50] [--opens 10000]
 """
 
-import argparse
-import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -32,6 +28,7 @@ from tests.torture.cohort import (
     convert,
     write_naively,
 )
+from tests.torture.report import Row
 from tests.torture.steps import FORK, in_child
 
 WRITERS = 8
@@ -161,22 +158,15 @@ def look_naively(out: Path) -> str:
     return INCOMPLETE if np.isnan(volumes).any() else ONE
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--opens", type=int, default=10_000)
-    given = parser.parse_args()
-    harnesses = {
-        "contention": lambda folder: contention(folder, given.rounds, given.opens),
-        "null control": lambda folder: contention(folder, 10, write=write_naively, read=look_naively),
-    }
-    for name, harness in harnesses.items():
-        started = time.monotonic()
-        with tempfile.TemporaryDirectory() as temporary:
-            figures, seen = harness(Path(temporary))
-            opens = ", ".join(f"{count} {what}" for what, count in sorted(seen.items()))
-            print(f"{name}: {figures}; {seen.total()} opens: {opens} ({time.monotonic() - started:.0f} s)", flush=True)
+def long_version(empty_folder: Callable[[], Path], _seed: int) -> Iterator[Row]:
+    """Let writers meet 50 times, while the store is opened 10,000 times."""
+    figures, seen = contention(empty_folder(), 50, 10_000)
+    control, seen_naively = contention(empty_folder(), 10, write=write_naively, read=look_naively)
+    yield figures.row("eight processes converting into one target at once", control)
+    wrong = seen.total() - seen[ONE] - seen[OTHER]
+    opened = "the store opened all the while, under two recipes in turn"
+    yield Row(opened, _counts(seen), wrong, control=_counts(seen_naively))
 
 
-if __name__ == "__main__":
-    main()
+def _counts(seen: Mapping[str, int]) -> str:
+    return f"{sum(seen.values()):,} opens: " + ", ".join(f"{count:,} {what}" for what, count in sorted(seen.items()))
