@@ -12,6 +12,7 @@ from tests.torture.report import as_line, as_markdown, run
 
 HARNESSES = (
     "kills",
+    "interruptions",
     "faults",
     "locks",
     "histories",
