@@ -397,30 +397,6 @@ def test_removed_counts_what_the_store_lost(raw, tmp_path):
     assert convert(raw, tmp_path / "out.zarr").removed == ("CT-0/study_0000", "CT-0/study_0001")
 
 
-ORPHANS = """
-import os, sys, time
-from ctprep.worker_pool import worker_processes
-if __name__ == "__main__":
-    pool = worker_processes(2)
-    print(*{future.result() for future in [pool.submit(os.getpid) for _ in range(20)]}, flush=True)
-    os.kill(os.getpid(), 9)
-"""
-
-
-def test_worker_processes_do_not_outlive_their_parent(tmp_path):
-    (tmp_path / "parent.py").write_text(ORPHANS)
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    parent = subprocess.run(
-        [sys.executable, tmp_path / "parent.py"], env=environment, stdout=subprocess.PIPE, text=True, check=False
-    )
-    workers = [Path("/proc") / pid for pid in parent.stdout.split()]
-    assert workers
-    deadline = time.monotonic() + 20
-    while any(worker.exists() for worker in workers) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    assert not any(worker.exists() for worker in workers)
-
-
 @pytest.mark.parametrize("scheduler", ["synchronous", "threads", "processes"])
 def test_strict_stops_at_the_first_bad_scan_and_commits_nothing(raw, tmp_path, scheduler):
     whole = (raw / "CT-0" / "study_0000.nii.gz").read_bytes()

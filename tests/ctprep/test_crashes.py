@@ -9,7 +9,7 @@ import ctprep
 from ctprep.errors import TargetError
 from ctprep.recipe import Recipe
 from ctprep.staging import Staging, exchange
-from ctprep.worker_pool import worker_processes
+from ctprep.worker_pool import WorkerProcesses
 from tests.torture import faults, interruptions, kills, locks
 from tests.torture.cohort import write_naively
 
@@ -17,7 +17,7 @@ from tests.torture.cohort import write_naively
 @pytest.fixture(scope="module")
 def alone():
     """Give a function that calls another in a process that has no threads to fork, whatever was tested before."""
-    with worker_processes(1) as pool:
+    with WorkerProcesses(1) as pool:
         yield lambda function, *args, **kwargs: pool.submit(function, *args, **kwargs).result()
 
 
