@@ -36,6 +36,9 @@ class Row:
     seconds: float = 0.0
 
 
+RULE = "|---|---|---|---|---|---|"
+"""The line above the first row."""
+
 Harness = Callable[[Callable[[], Path], int], Iterable[Row]]
 """Takes what makes an empty folder, and a seed."""
 
@@ -62,9 +65,13 @@ def as_line(row: Row) -> str:
     return "\n".join([line, *(f"  wrong: {example}" for example in row.examples)])
 
 
-def as_markdown(rows: Iterable[Row]) -> str:
-    """Return the table."""
-    head = ["| what was done | how often, and what came of it | wrong | the naive way | seconds |"]
-    head += ["|---|---|---|---|---|"]
-    body = [f"| {row.what} | {row.tried} | {row.wrong} | {row.control or 'none'} | {row.seconds:.0f} |" for row in rows]
-    return "\n".join(head + body) + "\n"
+def updated(page: str, harness: str, rows: Iterable[Row], *, order: Sequence[str]) -> str:
+    """Return a page whose last lines are a table, with the rows of one harness in the place of its older ones."""
+    kept = [line for line in page.splitlines() if not line.startswith(f"| {harness} |")]
+    kept += [
+        f"| {harness} | {row.what} | {row.tried} | {row.wrong} | {row.control or 'none'} | {row.seconds:.0f} |"
+        for row in rows
+    ]
+    first = kept.index(RULE) + 1
+    kept[first:] = sorted(kept[first:], key=lambda line: order.index(line.split(" ")[1]))
+    return "\n".join(kept) + "\n"
