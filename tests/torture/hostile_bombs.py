@@ -4,7 +4,9 @@ Each bomb must be rejected after few bytes are read and few are inflated, which 
 than half a second, too.
 """
 
+import contextlib
 import gzip
+import resource
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from ctprep.recipe import Recipe
 from tests.conftest import LAS, chest_hu
 from tests.torture.hostile_limits import Peak
 from tests.torture.report import Row
+from tests.torture.steps import FORK
 
 SHAPE = (24, 20, 12)
 RECIPE = Recipe(shape=(4, 4, 4))
@@ -30,6 +33,8 @@ MOST_BYTES = 80 << 20
 """Of a file and of what it inflates to: an extension may have 64 MiB."""
 
 MOST_SECONDS = 0.5
+MOST_SECONDS_NAIVELY = 5.0
+MOST_BYTES_NAIVELY = 4 << 30
 
 EMPTY_MEMBER = gzip.compress(b"", mtime=0)
 SPARSE = 1 << 40
@@ -176,6 +181,33 @@ def defuse_all(folder: Path) -> dict[str, Defusal]:
     return defusals
 
 
+def set_off(path: Path) -> float:
+    """Read a scan as a script would, with nibabel, in a process of 4 GB; return the seconds it took, or was given."""
+    process, started = FORK.Process(target=_read_naively, args=(path,)), time.perf_counter()
+    process.start()
+    process.join(MOST_SECONDS_NAIVELY)
+    process.kill()
+    process.join()
+    return time.perf_counter() - started
+
+
+def _read_naively(path: Path) -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES_NAIVELY, MOST_BYTES_NAIVELY))
+    with contextlib.suppress(Exception):
+        nibabel.load(path).get_fdata()
+
+
+def set_off_all(folder: Path) -> dict[str, float]:
+    """Return the seconds of every bomb, by its name, where nothing defuses it: the null control."""
+    seconds = {}
+    for name, suffix, write in bombs():
+        path = folder / f"bomb{suffix}"
+        write(path)
+        seconds[name] = set_off(path)
+        path.unlink()
+    return seconds
+
+
 def long_version(empty_folder: Callable[[], Path], _seed: int) -> Iterator[Row]:
     """Defuse every bomb; the seconds count here, where nothing else runs."""
     defusals = defuse_all(empty_folder())
@@ -183,7 +215,8 @@ def long_version(empty_folder: Callable[[], Path], _seed: int) -> Iterator[Row]:
     grown = max(defusal.grown_mb for defusal in defusals.values())
     went_off = [f"{name}: {defusal}" for name, defusal in defusals.items() if _went_off(defusal)]
     tried = f"{len(defusals)}: longest {longest:.2f} s, {grown:.0f} MB beside the process"
-    yield Row("bombs", tried, len(went_off), went_off)
+    naively = sum(seconds > MOST_SECONDS for seconds in set_off_all(empty_folder()).values())
+    yield Row("bombs", tried, len(went_off), went_off, f"nibabel: {naively} take longer than {MOST_SECONDS} s")
 
 
 def _went_off(defusal: Defusal) -> bool:

@@ -5,6 +5,7 @@ fields. Each must be rejected, or give what `spec_image` reads, which follows ni
 """
 
 import gzip
+import logging
 import math
 import random
 import struct
@@ -17,7 +18,8 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
-from nibabel.spatialimages import SpatialImage
+from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError, SpatialImage
 
 from ctprep.errors import BadScan
 from ctprep.prepare import prepare
@@ -243,10 +245,42 @@ def _outcome(sample: Sample, recipe: Recipe, folder: Path, watch: Stopwatch) -> 
     return "accepted" if off <= TOLERANCE else f"voxels: off by {off:g}"
 
 
+def judge_nibabel(folder: Path, count: int, *, seed: int = 0) -> Counter[str]:
+    """Read the same scans as a script would, with nibabel alone: the null control."""
+    logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # it would say a word about each of its repairs
+    outcomes: Counter[str] = Counter()
+    for number in range(count):
+        sample = hostile(random.Random(f"{seed} {number}"))
+        with np.errstate(all="ignore"), warnings.catch_warnings(action="ignore"):
+            outcomes[_outcome_with_nibabel(sample, sample.write(folder))] += 1
+    return outcomes
+
+
+def _outcome_with_nibabel(sample: Sample, path: Path) -> str:
+    try:
+        with no_hang():
+            image = nibabel.load(path)
+            hu = image.get_fdata()
+    except Hanging:
+        return "hung"
+    except (ImageFileError, HeaderDataError):
+        return "refused"
+    except Exception:  # noqa: BLE001 - any other
+        return "ended in another error"
+    try:
+        expected = spec_image(sample)
+    except (struct.error, ValueError, KeyError):
+        return "accepted though the standard cannot read them"
+    same = np.array_equal(hu, expected.get_fdata(), equal_nan=True) and np.allclose(image.affine, expected.affine)
+    return "right" if same else "read as something else"
+
+
 def long_version(empty_folder: Callable[[], Path], seed: int) -> Iterator[Row]:
     """Judge 100,000 headers."""
     figures = judge_headers(empty_folder(), 100_000, seed=seed)
     outcomes = ", ".join(f"{count:,} {what}" for what, count in figures.outcomes.most_common())
     spent = f"longest {figures.longest_seconds:.2f} s, {figures.grown_mb:.0f} MB beside the process"
     tried = f"100,000: {outcomes}; {spent}"
-    yield Row("headers damaged in one to three ways", tried, len(figures.faults), figures.faults[:20])
+    naively = judge_nibabel(empty_folder(), 10_000, seed=seed)
+    control = "nibabel: 10,000: " + ", ".join(f"{count:,} {what}" for what, count in naively.most_common())
+    yield Row("headers damaged in one to three ways", tried, len(figures.faults), figures.faults[:20], control)
