@@ -202,10 +202,9 @@ def test_a_mistake_is_said_in_one_line_and_destroys_nothing(crowded, monkeypatch
 def test_a_locked_target_is_said(raw, type_in):
     with Staging(raw.parent / "out.zarr").locked():
         result = type_in("ctprep convert raw out.zarr")
-    assert (result.exit_code, one_line(result)) == (
-        1,
-        f"Error: {raw.parent / 'out.zarr'}: another conversion is writing it; wait for it to end",
-    )
+    holder = f"process {os.getpid()} on {os.uname().nodename}"
+    said = f"Error: {raw.parent / 'out.zarr'}: {holder} is writing it; wait for it to end"
+    assert (result.exit_code, one_line(result)) == (1, said)
 
 
 def test_an_interruption_is_said_with_a_way_on(raw, type_in, monkeypatch):
