@@ -1,4 +1,5 @@
-# What people type: make demo, make test, make lint, make bench, make bench-scaling, make torture. Each builds .venv where it is missing.
+# What people type: make demo, make test, make lint, make interop, make torture, and make bench and its kin.
+# Each builds .venv where it is missing.
 
 PYTHON ?= python3
 VENV := .venv
@@ -7,7 +8,7 @@ DEMO := demo
 DEMO_COHORT := --scans 120
 DEMO_TRAINING := --epochs 25
 
-.PHONY: demo test lint bench bench-scaling torture package clean
+.PHONY: demo test lint interop torture bench bench-scaling package clean
 
 demo: $(DEMO)/results.txt $(DEMO)/montage.png
 	@echo
@@ -49,6 +50,18 @@ lint: $(VENV)/ready
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy ctprep ctmodel cli.py
+
+# Which tools read a store as we do. What cannot be installed is tried again each time, and said to be missing.
+interop: $(VENV)/ready $(VENV)/interop/ready $(VENV)/node/ready
+	$(BIN)/python -m tests.reuse.matrix
+
+$(VENV)/interop/ready: tests/reuse/requirements.txt | $(VENV)/ready
+	rm -rf $(@D)
+	-$(PYTHON) -m venv $(@D) && $(@D)/bin/pip install --quiet --disable-pip-version-check -r $< && touch $@
+
+$(VENV)/node/ready: tests/reuse/package.json | $(VENV)/ready
+	rm -rf $(@D) && mkdir $(@D) && cp $< $(@D)
+	-npm install --prefix $(@D) --silent --no-audit --no-fund && touch $@
 
 # make bench FULL=1 takes all scans. A peer that cannot be installed is tried again each time, and said to be missing.
 bench: $(VENV)/ready $(VENV)/peers/monai/ready $(VENV)/peers/torchio/ready
