@@ -8,7 +8,7 @@ DEMO := demo
 DEMO_COHORT := --scans 120
 DEMO_TRAINING := --epochs 25
 
-.PHONY: demo test lint interop torture bench bench-scaling package clean
+.PHONY: demo test lint interop torture bench bench-scaling bench-augment package clean
 
 demo: $(DEMO)/results.txt $(DEMO)/montage.png
 	@echo
@@ -75,6 +75,9 @@ bench-scaling: $(VENV)/ready
 # Kills, failing disks, damage and hostile files by the hundred thousand: an hour, and a table in tests/torture/RESULTS.md.
 torture: $(VENV)/ready
 	$(BIN)/python -m tests.torture
+# What augmentation costs beside a step: a minute.
+bench-augment: $(VENV)/ready
+	$(BIN)/python tests/benchmarks/augmentation.py
 
 $(VENV)/peers/%/ready: tests/benchmarks/peers/%.txt | $(VENV)/ready
 	rm -rf $(@D)

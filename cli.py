@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import click
 
 from ctmodel.errors import SettingsError
-from ctmodel.settings import THRESHOLDS, TrainSettings
+from ctmodel.settings import STRENGTHS, THRESHOLDS, TrainSettings
 from ctprep.errors import CTPrepError, NothingConverted, PhantomError, RecipeError
 from ctprep.phantom.settings import DIFFICULTIES, CohortSettings
 from ctprep.recipe import STORED_DTYPES, Recipe
@@ -443,9 +443,8 @@ training_settings = options(
     training_setting(
         "threshold", click.Choice(THRESHOLDS), "Call a scan positive from 0.5, or from what is best on validation."
     ),
+    training_setting("augment", click.Choice(STRENGTHS), "How far scans are turned, scaled, shifted, … at random."),
     training_setting("flip", bool, "Mirror left and right at random."),
-    training_setting("shift", float, "Largest random displacement, as a share of each axis."),
-    training_setting("intensity", float, "Largest random change of brightness and contrast, as a share of the window."),
 )
 
 

@@ -11,7 +11,7 @@ _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)
 
 
-def row_keys(rows: np.ndarray, *, seed: int, epoch: int, stream: int = 0) -> np.ndarray:
+def row_keys(rows: np.ndarray, *, seed: int, epoch: int, stream: int | np.ndarray = 0) -> np.ndarray:
     """Return one random-looking number for each row, a function of nothing but the arguments.
 
     Parameters
@@ -20,7 +20,7 @@ def row_keys(rows: np.ndarray, *, seed: int, epoch: int, stream: int = 0) -> np.
         Rows of a store, not negative.
     seed, epoch : int
         Which training and which pass of it, not negative.
-    stream : int
+    stream : int or (n,) int array
         Tells apart the uses that one row has for numbers.
 
     Returns

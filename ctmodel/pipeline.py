@@ -112,12 +112,9 @@ def _signature(reader: VolumeReader) -> tuple:
 
 
 def _draws_signature() -> Draws:
-    return Draws(
-        flip=tf.TensorSpec((None,), tf.bool),
-        shift=tf.TensorSpec((None, 3), tf.int32),
-        gain=tf.TensorSpec((None,), tf.float32),
-        offset=tf.TensorSpec((None,), tf.float32),
-    )
+    """Return what `augment.draw` gives, whatever its fields are."""
+    of_none = augment.draw(Augmentation(), np.arange(0), shape=(1, 1, 1), seed=0, epoch=0)
+    return Draws(*(tf.TensorSpec((None, *field.shape[1:]), field.dtype) for field in of_none))
 
 
 def _in_background(source: Callable[[], Iterator[tuple]], signature: tuple, transform: Callable) -> Iterator:

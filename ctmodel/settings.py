@@ -11,6 +11,7 @@ from typing import Any
 from ctmodel.errors import SettingsError
 
 THRESHOLDS = ("half", "validation")
+STRENGTHS = ("off", "light", "strong")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,12 +42,10 @@ class TrainSettings:
         Give every class the same weight in the loss, however many scans it has.
     threshold : {"half", "validation"}
         The probability from which a scan is called positive: 0.5, or the one that is best on validation.
+    augment : {"off", "light", "strong"}
+        How far a scan is changed at random in each epoch; `ctmodel.augment.PRESETS` has the numbers.
     flip : bool
         Mirror left and right at random; off, because lungs are not symmetrical.
-    shift : float
-        Largest random displacement along each axis, as a share of it.
-    intensity : float
-        Largest random change of brightness and of contrast, as a share of the window; off, because HU are absolute.
 
     Raises
     ------
@@ -75,9 +74,8 @@ class TrainSettings:
     seed: int = 0
     class_weights: bool = True
     threshold: str = "half"
+    augment: str = "light"
     flip: bool = False
-    shift: float = 0.06
-    intensity: float = 0.0
 
     def __post_init__(self) -> None:
         for name, (accepts, expected) in _LIMITS.items():
@@ -164,7 +162,6 @@ _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "class_weights": _flag(),
     "threshold": (lambda value: value in THRESHOLDS, f"one of {', '.join(THRESHOLDS)}"),
+    "augment": (lambda value: value in STRENGTHS, f"one of {', '.join(STRENGTHS)}"),
     "flip": _flag(),
-    "shift": _number(lambda value: 0 <= value < 0.5, "a share from 0 to below 0.5"),
-    "intensity": _number(lambda value: 0 <= value < 1, "a share from 0 to below 1"),
 }

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ctmodel import metrics
-from ctmodel.augment import Augmentation
+from ctmodel.augment import augmentation_of
 from ctmodel.backend import keras, make_reproducible
 from ctmodel.batches import VolumeReader, open_volumes
 from ctmodel.checkpoint import load_state, save_state, save_weights
@@ -187,7 +187,7 @@ def _run_epoch(task: _Task, trainer: Trainer, predictor: Predictor, weights: np.
         batch_size=settings.batch_size,
         seed=settings.seed,
         epoch=epoch,
-        augmentation=Augmentation(flip=settings.flip, shift=settings.shift, intensity=settings.intensity),
+        augmentation=augmentation_of(settings.augment, flip=settings.flip),
     )
     seen, probabilities = trainer.train_epoch(batches, labels, step_size=step_size)
     rows = task.split.rows("validation")

@@ -92,7 +92,7 @@ def test_scores_are_those_of_the_test_part_alone(finished):
 
 
 def test_the_weights_kept_are_those_of_the_best_epoch(store_path, tmp_path):
-    hasty = train(store_path, tmp_path / "run", dataclasses.replace(TINY, learning_rate=0.3, epochs=6))
+    hasty = train(store_path, tmp_path / "run", dataclasses.replace(TINY, learning_rate=0.3, epochs=6, augment="off"))
     assert hasty.best_epoch < hasty.epochs
     best = Run(hasty.run).history()[hasty.best_epoch - 1]
     rows = [line.split(",") for line in (hasty.run / "predictions.csv").read_text().splitlines()]
@@ -193,7 +193,7 @@ def test_a_file_in_the_place_of_the_run_is_left_alone(store_path, tmp_path):
 def test_three_classes_and_folds_are_trained_and_scored(tmp_path):
     cohort = make_cohort(tmp_path / "raw", n_patients=9, folders=("CT-0", "CT-1", "CT-2"))
     classes = {"normal": ["CT-0"], "mild": ["CT-1"], "severe": ["CT-2"]}
-    settings = dataclasses.replace(TINY, epochs=1, folds=3, fold=2, class_weights=False, shift=0.0)
+    settings = dataclasses.replace(TINY, epochs=1, folds=3, fold=2, class_weights=False, augment="off")
     result = train(cohort.store(tmp_path / "out.zarr", classes=classes), tmp_path / "run", settings)
     recalls = {"recall normal", "recall mild", "recall severe"}
     assert set(result.scores.scores) == {"macro_auroc", "accuracy", "brier", "log_loss"} | recalls
