@@ -473,6 +473,21 @@ def train(store: Path, run: Path, resume: bool, as_json: bool, **settings: Any) 
 
 
 @ctmodel.command()
+@click.argument("store", type=PATH)
+@click.argument("scan")
+@click.argument("out", type=PATH)
+@training_setting("augment", click.Choice(STRENGTHS), "How far it is changed.")
+@training_setting("flip", bool, "Mirror left and right at random.")
+@training_setting("seed", click.IntRange(min=0), "That of the training.")
+def augment(store: Path, scan: str, out: Path, augment: str, flip: bool, seed: int) -> None:
+    """Draw SCAN of STORE as sixteen epochs of a training see it into the picture OUT.png."""
+    from ctmodel.augment import augmentation_of
+    from ctmodel.augmented import write_augmented
+
+    click.echo(write_augmented(store, scan, out, augmentation=augmentation_of(augment, flip=flip), seed=seed))
+
+
+@ctmodel.command()
 @click.argument("run", type=PATH)
 @click.argument("store", type=PATH, required=False)
 @as_json
