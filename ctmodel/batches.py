@@ -1,23 +1,30 @@
-"""Store and order become batches of volumes, read ahead with TensorStore while others are worked on.
+"""Store and order become batches of volumes, read ahead by threads while others are worked on.
 
-No volume leaves here that the store does not hold for its row: a missing chunk reads as its fill value and one that
-changed places decodes, and both are errors.
+No volume leaves here that was not proven to be its row's: a missing chunk, a damaged one, and one that changed places
+are errors.
 """
 
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import tensorstore
 
 from ctmodel.errors import BadVolume, StoreChanged
-from ctprep.store import Store, is_missing, open_store
+from ctmodel.memory import aligned_empty, keep_freed_memory
+from ctprep.errors import StoreError
+from ctprep.store import Store, open_store
 
 AHEAD = 4  # batches under way beside the one in hand; bounds the memory, and hides the disk
+
+THREADS = min(max(4, os.cpu_count() or 1), 32)
+"""More than two cores can use, for the sake of slow disks; beyond 32 they wait for Python's lock."""
+
+ROWS_AT_ONCE = 8
+"""Volumes that a thread reads before it says so; one by one cost 15 % more (tests/benchmarks/streaming.py)."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +59,6 @@ def open_volumes(path: str | os.PathLike[str]) -> tuple[Store, "VolumeReader"]:
     ------
     ctprep.errors.StoreError
         If there is no readable store.
-    BadVolume
-        If its volumes cannot be opened.
     """
     identity = _identity(Path(path))  # before anything is read, so that no exchange goes unnoticed
     store = open_store(path)
@@ -64,19 +69,19 @@ class VolumeReader:
     """Reads the volumes of one store; made by `open_volumes`."""
 
     def __init__(self, store: Store, identity: tuple[int, ...] | None) -> None:
-        self._store, self._path, self._scans = store, store.path, store.scans
-        self._identity = identity
-        self._array = _opened(store.path)
+        self._store, self._identity = store, identity
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="volumes")
+        keep_freed_memory()
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Voxels of a volume along x, y and z."""
-        return tuple(self._array.shape[1:])
+        return tuple(self._store.recipe.shape)
 
     @property
     def dtype(self) -> np.dtype:
         """The stored dtype."""
-        return self._array.dtype.numpy_dtype
+        return np.dtype(self._store.recipe.dtype)
 
     def read(self, batches: Iterable[np.ndarray], *, ahead: int = AHEAD) -> Iterator[Batch]:
         """Yield batches in order, while the next ones are being read.
@@ -99,13 +104,16 @@ class VolumeReader:
         StoreChanged
             If the store is not the one that was opened.
         """
-        under_way: deque[tuple[np.ndarray, list]] = deque()
-        for rows in batches:
-            under_way.append((rows, [self._array[int(row)].read() for row in rows]))
-            if len(under_way) > ahead:
+        under_way: deque[tuple[Batch, list[Future]]] = deque()
+        try:
+            for rows in batches:
+                under_way.append(self._begun(rows))
+                if len(under_way) > ahead:
+                    yield self._finished(*under_way.popleft())
+            while under_way:
                 yield self._finished(*under_way.popleft())
-        while under_way:
-            yield self._finished(*under_way.popleft())
+        finally:
+            _cancel(part for _, parts in under_way for part in parts)
 
     def check(self, rows: np.ndarray) -> None:
         """Raise `BadVolume` for the first row whose volume is missing or another's; damage is found on reading.
@@ -114,38 +122,42 @@ class VolumeReader:
         """
         for row in rows.tolist():
             if not self._store.holds_chunk_of(row):
-                raise self._bad(row, "is missing, or is not the one that was written")
+                raise BadVolume(
+                    f"{self._store.path}: the volume of {self._store.scans[row]} (row {row}) is missing, or is not the "
+                    "one that was written; convert again to rebuild it"
+                )
 
-    def _finished(self, rows: np.ndarray, reads: list) -> Batch:
+    def _begun(self, rows: np.ndarray) -> tuple[Batch, list[Future]]:
+        volumes = aligned_empty((len(rows), *self.shape), self.dtype)
+        parts = [slice(first, first + ROWS_AT_ONCE) for first in range(0, len(rows), ROWS_AT_ONCE)]
+        return Batch(rows, volumes), [self._threads.submit(self._fill, rows[part], volumes[part]) for part in parts]
+
+    def _fill(self, rows: np.ndarray, volumes: np.ndarray) -> None:
+        for row, volume in zip(rows.tolist(), volumes, strict=True):
+            self._store.read_into(row, volume)
+
+    def _finished(self, batch: Batch, parts: list[Future]) -> Batch:
         try:
-            volumes = np.stack([self._whole(int(row), read) for row, read in zip(rows, reads, strict=True)])
+            for part in parts:
+                part.result()
+        except StoreError as error:
+            raise BadVolume(str(error)) from error
         finally:
+            _cancel(parts)
             self._check_unchanged()  # said first: a store that was replaced explains any damage
-        return Batch(rows, volumes)
-
-    def _whole(self, row: int, read: Any) -> np.ndarray:
-        try:
-            volume = read.result()
-        except (ValueError, OSError) as error:
-            raise self._bad(row, f"is damaged ({_first_line(error)})") from error
-        if is_missing(volume):
-            raise self._bad(row, "is missing")
-        if not self._store.holds_chunk_of(row):
-            raise self._bad(row, "is not the one that was written")
-        return volume
-
-    def _bad(self, row: int, what: str) -> BadVolume:
-        return BadVolume(
-            f"{self._path}: the volume of scan {self._scans[row]!r} (row {row}) {what}; run ctprep convert again, "
-            "which rebuilds it"
-        )
+        return batch
 
     def _check_unchanged(self) -> None:
-        if _identity(self._path) != self._identity:
+        if _identity(self._store.path) != self._identity:
             raise StoreChanged(
-                f"{self._path}: was replaced or edited while it was read; let no conversion write to it "
+                f"{self._store.path}: was replaced or edited while it was read; let no conversion write to it "
                 "meanwhile, and start again"
             )
+
+
+def _cancel(parts: Iterable[Future]) -> None:
+    for part in parts:
+        part.cancel()
 
 
 def _identity(path: Path) -> tuple[int, ...] | None:
@@ -155,17 +167,3 @@ def _identity(path: Path) -> tuple[int, ...] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns
-
-
-def _opened(path: Path) -> Any:
-    spec = {"driver": "zarr3", "kvstore": {"driver": "file", "path": str((path / "volume").absolute())}}
-    try:
-        return tensorstore.open(spec, open=True, read=True).result()
-    except (ValueError, OSError) as error:
-        raise BadVolume(
-            f"{path}: its volumes cannot be opened ({_first_line(error)}); run ctprep convert with --rebuild"
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).split("\n", 1)[0].split(" [source locations", 1)[0]
