@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import click
 
 from ctmodel.errors import SettingsError
-from ctmodel.settings import STRENGTHS, THRESHOLDS, TrainSettings
+from ctmodel.settings import RESIDENCIES, STRENGTHS, THRESHOLDS, TrainSettings
 from ctprep.errors import CTPrepError, NothingConverted, PhantomError, RecipeError
 from ctprep.phantom.settings import DIFFICULTIES, CohortSettings
 from ctprep.recipe import STORED_DTYPES, Recipe
@@ -453,8 +453,16 @@ training_settings = options(
 @click.option("--run", type=PATH, required=True, help="The folder to make; never overwritten.")
 @training_settings
 @click.option("--resume", is_flag=True, help="Continue the training in the run folder, if there is one.")
+@click.option(
+    "--residency",
+    type=click.Choice(RESIDENCIES),
+    default=RESIDENCIES[0],
+    show_default=True,
+    help="Read the training part from the store in each epoch, hold it in host memory, or on the device; auto: where "
+    "it fits. The run is the same in each.",
+)
 @as_json
-def train(store: Path, run: Path, resume: bool, as_json: bool, **settings: Any) -> None:
+def train(store: Path, run: Path, resume: bool, residency: str, as_json: bool, **settings: Any) -> None:
     """Train a network on STORE; score it on patients it has not seen.
 
     Patients are divided into a training part, a validation part that chooses the epoch, and a test part that is
@@ -467,7 +475,7 @@ def train(store: Path, run: Path, resume: bool, as_json: bool, **settings: Any) 
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
     with training_bar(chosen.epochs) as report:
-        result = train_network(store, run, chosen, resume=resume, progress=report)
+        result = train_network(store, run, chosen, resume=resume, residency=residency, progress=report)
     click.echo(f"{run}: {result.status}, epoch {result.best_epoch} of {result.epochs} was best", err=True)
     _print_scores(result.scores, as_json)
 

@@ -5,6 +5,7 @@ are errors.
 """
 
 import os
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -65,23 +66,21 @@ def open_volumes(path: str | os.PathLike[str]) -> tuple[Store, "VolumeReader"]:
     return store, VolumeReader(store, identity)
 
 
-class VolumeReader:
-    """Reads the volumes of one store; made by `open_volumes`."""
+class BatchReader(ABC):
+    """Fills batches with volumes by threads, wherever it has them from.
 
-    def __init__(self, store: Store, identity: tuple[int, ...] | None) -> None:
-        self._store, self._identity = store, identity
+    Parameters
+    ----------
+    shape : (x, y, z) ints
+        Voxels of a volume.
+    dtype : dtype
+        The stored dtype.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
+        self.shape, self.dtype = shape, dtype
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="volumes")
         keep_freed_memory()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Voxels of a volume along x, y and z."""
-        return tuple(self._store.recipe.shape)
-
-    @property
-    def dtype(self) -> np.dtype:
-        """The stored dtype."""
-        return np.dtype(self._store.recipe.dtype)
 
     def read(self, batches: Iterable[np.ndarray], *, ahead: int = AHEAD) -> Iterator[Batch]:
         """Yield batches in order, while the next ones are being read.
@@ -103,6 +102,8 @@ class VolumeReader:
             If a volume is missing or damaged.
         StoreChanged
             If the store is not the one that was opened.
+        LookupError
+            If a row is asked of those in memory that is not there.
         """
         under_way: deque[tuple[Batch, list[Future]]] = deque()
         try:
@@ -114,6 +115,36 @@ class VolumeReader:
                 yield self._finished(*under_way.popleft())
         finally:
             _cancel(part for _, parts in under_way for part in parts)
+
+    def _begun(self, rows: np.ndarray) -> tuple[Batch, list[Future]]:
+        volumes = aligned_empty((len(rows), *self.shape), self.dtype)
+        parts = [slice(first, first + ROWS_AT_ONCE) for first in range(0, len(rows), ROWS_AT_ONCE)]
+        return Batch(rows, volumes), [self._threads.submit(self._fill, rows[part], volumes[part]) for part in parts]
+
+    def _finished(self, batch: Batch, parts: list[Future]) -> Batch:
+        try:
+            for part in parts:
+                part.result()
+        finally:
+            _cancel(parts)
+            self._check_unchanged()  # said first: a store that was replaced explains any damage
+        return batch
+
+    @abstractmethod
+    def _fill(self, rows: np.ndarray, volumes: np.ndarray) -> None:
+        """Put the volumes of some rows into an array."""
+
+    @abstractmethod
+    def _check_unchanged(self) -> None:
+        """Raise `StoreChanged` if what is being read is not what was opened."""
+
+
+class VolumeReader(BatchReader):
+    """Reads the volumes of one store; made by `open_volumes`."""
+
+    def __init__(self, store: Store, identity: tuple[int, ...] | None) -> None:
+        super().__init__(tuple(store.recipe.shape), np.dtype(store.recipe.dtype))
+        self._store, self._identity = store, identity
 
     def check(self, rows: np.ndarray) -> None:
         """Raise `BadVolume` for the first row whose volume is missing or another's; damage is found on reading.
@@ -127,25 +158,12 @@ class VolumeReader:
                     "one that was written; convert again to rebuild it"
                 )
 
-    def _begun(self, rows: np.ndarray) -> tuple[Batch, list[Future]]:
-        volumes = aligned_empty((len(rows), *self.shape), self.dtype)
-        parts = [slice(first, first + ROWS_AT_ONCE) for first in range(0, len(rows), ROWS_AT_ONCE)]
-        return Batch(rows, volumes), [self._threads.submit(self._fill, rows[part], volumes[part]) for part in parts]
-
     def _fill(self, rows: np.ndarray, volumes: np.ndarray) -> None:
-        for row, volume in zip(rows.tolist(), volumes, strict=True):
-            self._store.read_into(row, volume)
-
-    def _finished(self, batch: Batch, parts: list[Future]) -> Batch:
         try:
-            for part in parts:
-                part.result()
+            for row, volume in zip(rows.tolist(), volumes, strict=True):
+                self._store.read_into(row, volume)
         except StoreError as error:
             raise BadVolume(str(error)) from error
-        finally:
-            _cancel(parts)
-            self._check_unchanged()  # said first: a store that was replaced explains any damage
-        return batch
 
     def _check_unchanged(self) -> None:
         if _identity(self._store.path) != self._identity:
@@ -153,6 +171,53 @@ class VolumeReader:
                 f"{self._store.path}: was replaced or edited while it was read; let no conversion write to it "
                 "meanwhile, and start again"
             )
+
+
+class MemoryReader(BatchReader):
+    """Reads volumes that are all in memory already.
+
+    Parameters
+    ----------
+    held : Batch
+        All there are, each row once.
+    """
+
+    def __init__(self, held: Batch) -> None:
+        super().__init__(held.volumes.shape[1:], held.volumes.dtype)
+        self._volumes, self._places = held.volumes, Places(held.rows)
+
+    def _fill(self, rows: np.ndarray, volumes: np.ndarray) -> None:
+        np.take(self._volumes, self._places.of(rows), axis=0, out=volumes, mode="clip")  # else it copies twice
+
+    def _check_unchanged(self) -> None:
+        """Accept what is in memory, which nobody else changes."""
+
+
+class Places:
+    """Where the volume of each row is among those in memory.
+
+    Examples
+    --------
+    >>> Places(np.array([7, 3, 5])).of(np.array([[5, 7], [3, 3]])).tolist()
+    [[2, 0], [1, 1]]
+    """
+
+    def __init__(self, rows: np.ndarray) -> None:
+        self._place_of = np.full(rows.max(initial=-1) + 2, -1)  # the last stands for all rows beyond
+        self._place_of[rows] = np.arange(len(rows))
+
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the places of some rows, in the shape of their array.
+
+        Raises
+        ------
+        LookupError
+            If one of them is not in memory.
+        """
+        places = self._place_of[np.minimum(rows, len(self._place_of) - 1)]
+        if np.any(places < 0):
+            raise LookupError(f"row {rows[places < 0][0]} is not in memory, which holds the training part only")
+        return places
 
 
 def _cancel(parts: Iterable[Future]) -> None:

@@ -1,7 +1,10 @@
 """Memory for batches: aligned so that nothing is copied on the way to TensorFlow, and kept when it is freed."""
 
 import ctypes
+import re
+from contextlib import suppress
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
@@ -39,3 +42,21 @@ def keep_freed_memory() -> bool:
         return False  # another C library
     wanted = {_M_MMAP_THRESHOLD: 32 * _MIB, _M_TRIM_THRESHOLD: 256 * _MIB, _M_TOP_PAD: 64 * _MIB}
     return all(mallopt(name, value) for name, value in wanted.items())
+
+
+def available_bytes() -> int:
+    """Return how much memory this process may still take without swapping; 0 where the system does not say."""
+    with suppress(OSError):
+        found = re.search(r"^MemAvailable:\s+(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
+        return min(int(found[1]) * 1024 if found else 0, _left_in_container())
+    return 0
+
+
+def _left_in_container(folder: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return what a container's limit leaves, files that it could drop not counted as taken."""
+    with suppress(OSError, ValueError, TypeError):
+        most = int((folder / "memory.max").read_text())
+        taken = int((folder / "memory.current").read_text())
+        dropped = re.search(r"^inactive_file (\d+)$", (folder / "memory.stat").read_text(), re.MULTILINE)
+        return most - taken + (int(dropped[1]) if dropped else 0)
+    return 1 << 62  # there is no limit

@@ -13,6 +13,9 @@ from ctmodel.errors import SettingsError
 THRESHOLDS = ("half", "validation")
 STRENGTHS = ("off", "light", "strong")
 
+RESIDENCIES = ("auto", "stream", "host", "device")
+"""Where volumes may be while a training runs; no setting, since it decides nothing but the speed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:

@@ -21,6 +21,7 @@ from ctmodel.inference import Predictor, load_predictor, predict_rows
 from ctmodel.network import build
 from ctmodel.pipeline import training_epoch
 from ctmodel.plots import write_curves
+from ctmodel.residency import Volumes, settle
 from ctmodel.run_folder import Run, check_same_run
 from ctmodel.run_records import NetworkRecord, describe_store, split_rows
 from ctmodel.scores import Scores, choose_threshold, score
@@ -72,6 +73,7 @@ class _Task:
     split: Split
     run: Run
     progress: Progress
+    residency: str
 
 
 def train(
@@ -80,6 +82,7 @@ def train(
     settings: TrainSettings = DEFAULTS,
     *,
     resume: bool = False,
+    residency: str = "auto",
     progress: Progress = _say_nothing,
 ) -> RunResult:
     """Train a network on a store, and score it on patients that it has not seen.
@@ -93,6 +96,8 @@ def train(
     settings : TrainSettings
     resume : bool
         Continue the training in `run`, if there is one.
+    residency : {"auto", "stream", "host", "device"}
+        Where the training part is kept, see `residency.settle`; the run is the same in each.
     progress : callable
         Called with an `EpochReport` after each epoch.
 
@@ -102,6 +107,8 @@ def train(
 
     Raises
     ------
+    SettingsError
+        If there is no such residency.
     SplitError, NetworkError
         If the store does not suit the settings.
     RunExists, RunMismatch, RunLocked
@@ -117,7 +124,7 @@ def train(
     if Path(run).resolve().is_relative_to(opened.path.resolve()):
         raise RunError(f"{run}: lies in the store {opened.path}, which must stay as it is; choose another folder")
     reader.check(np.flatnonzero(opened.labels >= 0))
-    task = _Task(settings, opened, reader, divide(opened, settings), Run(run), progress)
+    task = _Task(settings, opened, reader, divide(opened, settings), Run(run), progress, residency)
     make_reproducible(settings.seed)
     model = build(settings.network, opened.recipe.shape, len(opened.classes))
     with task.run.locked():
@@ -165,9 +172,10 @@ def _fit(task: _Task, model: keras.Model) -> list[Epoch]:
     if task.run.checkpoint.exists():
         state, history = load_state(task.run.checkpoint)
         trainer.restore(state)
+    volumes = settle(task.reader, rows, task.residency)
     while not is_over(history, epochs=settings.epochs, patience=settings.patience):
         started = time.monotonic()
-        history.append(_run_epoch(task, trainer, predictor, weights, epoch=len(history)))
+        history.append(_run_epoch(task, volumes, trainer, predictor, weights, epoch=len(history)))
         is_best = best_epoch(history) is history[-1]
         if is_best:
             save_weights(model, task.run.weights)
@@ -177,12 +185,14 @@ def _fit(task: _Task, model: keras.Model) -> list[Epoch]:
     return history
 
 
-def _run_epoch(task: _Task, trainer: Trainer, predictor: Predictor, weights: np.ndarray, *, epoch: int) -> Epoch:
+def _run_epoch(
+    task: _Task, volumes: Volumes, trainer: Trainer, predictor: Predictor, weights: np.ndarray, *, epoch: int
+) -> Epoch:
     """Train for one epoch, and look at the validation part."""
     settings, labels = task.settings, task.store.labels
     step_size = learning_rate(epoch, epochs=settings.epochs, highest=settings.learning_rate)
     batches = training_epoch(
-        task.reader,
+        volumes,
         task.split.rows("train"),
         batch_size=settings.batch_size,
         seed=settings.seed,
