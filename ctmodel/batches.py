@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ctmodel.errors import BadVolume, StoreChanged
-from ctmodel.memory import aligned_empty, keep_freed_memory
+from ctmodel.memory import Pool, keep_freed_memory
 from ctprep.errors import StoreError
 from ctprep.store import Store, open_store
 
@@ -80,6 +80,7 @@ class BatchReader(ABC):
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
         self.shape, self.dtype = shape, dtype
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="volumes")
+        self._pool = Pool()
         keep_freed_memory()
 
     def read(self, batches: Iterable[np.ndarray], *, ahead: int = AHEAD) -> Iterator[Batch]:
@@ -117,7 +118,7 @@ class BatchReader(ABC):
             _cancel(part for _, parts in under_way for part in parts)
 
     def _begun(self, rows: np.ndarray) -> tuple[Batch, list[Future]]:
-        volumes = aligned_empty((len(rows), *self.shape), self.dtype)
+        volumes = self._pool.empty((len(rows), *self.shape), self.dtype)
         parts = [slice(first, first + ROWS_AT_ONCE) for first in range(0, len(rows), ROWS_AT_ONCE)]
         return Batch(rows, volumes), [self._threads.submit(self._fill, rows[part], volumes[part]) for part in parts]
 
