@@ -8,7 +8,7 @@ DEMO := demo
 DEMO_COHORT := --scans 120
 DEMO_TRAINING := --epochs 25
 
-.PHONY: demo test lint interop torture bench bench-scaling bench-augment package clean
+.PHONY: demo test lint interop torture bench bench-scaling bench-augment bench-gpu package clean
 
 demo: $(DEMO)/results.txt $(DEMO)/montage.png
 	@echo
@@ -66,6 +66,7 @@ $(VENV)/node/ready: tests/reuse/package.json | $(VENV)/ready
 # make bench FULL=1 takes all scans. A peer that cannot be installed is tried again each time, and said to be missing.
 bench: $(VENV)/ready $(VENV)/peers/monai/ready $(VENV)/peers/torchio/ready
 	$(BIN)/python tests/benchmarks/conversion.py $(if $(FULL),--full)
+	$(BIN)/python tests/benchmarks/streaming.py
 
 # Memory, workers, start and many scans: a quarter of an hour.
 bench-scaling: $(VENV)/ready
@@ -75,9 +76,14 @@ bench-scaling: $(VENV)/ready
 # Kills, failing disks, damage and hostile files by the hundred thousand: an hour, and a table in tests/torture/RESULTS.md.
 torture: $(VENV)/ready
 	$(BIN)/python -m tests.torture
+
 # What augmentation costs beside a step: a minute.
 bench-augment: $(VENV)/ready
 	$(BIN)/python tests/benchmarks/augmentation.py
+
+# What a GPU is fed and waits for; says so and ends where there is none.
+bench-gpu: $(VENV)/ready
+	$(BIN)/python tests/benchmarks/gpu.py
 
 $(VENV)/peers/%/ready: tests/benchmarks/peers/%.txt | $(VENV)/ready
 	rm -rf $(@D)

@@ -168,9 +168,14 @@ def plain_batches(reader: VolumeReader, batches: Iterable[Batch]) -> Iterator[tu
     signature = (tf.TensorSpec((None,), tf.int64), tf.TensorSpec((None, *reader.shape), reader.dtype))
     pairs = _recording(lambda: ((batch.rows, batch.volumes) for batch in batches), raised)
     dataset = tf.data.Dataset.from_generator(pairs, output_signature=signature)
-    dataset = dataset.map(lambda rows, volumes: (rows, to_input(volumes))).prefetch(PREFETCHED)
+    dataset = dataset.map(_with_input).prefetch(PREFETCHED)
     for rows, volumes in _reraising(dataset, raised):
         yield rows.numpy(), volumes
+
+
+@tf.autograph.experimental.do_not_convert
+def _with_input(rows: Any, volumes: Any) -> tuple[Any, Any]:
+    return rows, to_input(volumes)
 
 
 def blocks_of(batches: Iterable[np.ndarray], *, row_bytes: int) -> Iterator[np.ndarray]:
@@ -242,6 +247,7 @@ def _signature(volumes: Volumes, draws: Any) -> Step:
 def _inputs(volumes: Volumes, steps: Any) -> Iterable:
     """Return the inputs of a network, made on the accelerator, or in the background where there is none."""
 
+    @tf.autograph.experimental.do_not_convert  # parsing the source would cost half of the time to the first batch
     def prepare(step: Step) -> Any:
         return _changed(volumes.gather(step.items) if isinstance(volumes, OnDevice) else step.items, step.draws)
 
@@ -251,7 +257,7 @@ def _inputs(volumes: Volumes, steps: Any) -> Iterable:
     return map(prepare, steps.apply(tf.data.experimental.prefetch_to_device(device, PREFETCHED)))
 
 
-@tf.function(reduce_retracing=True)
+@tf.function(reduce_retracing=True, autograph=False)
 def _changed(volumes: Any, draws: Any) -> Any:
     inputs = to_input(volumes)
     return augment.apply(inputs, draws) if draws else inputs

@@ -12,6 +12,7 @@ start    the first batch after opening a store of 10,000 scans, by cause; `ctmod
 """
 
 import argparse
+import os
 import statistics
 import subprocess
 import sys
@@ -30,6 +31,7 @@ BATCH = 16
 VISITS = 8
 """Passes over the store that make one epoch, so that what an epoch costs once counts as it does for 8,192 scans."""
 
+QUIET = {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
 CTMODEL = Path(sys.executable).with_name("ctmodel")
 OURS, LIMIT = "stream", "from_tensor_slices"
 
@@ -55,44 +57,47 @@ def main() -> None:
 
 
 def contend(epoch: Epoch) -> None:
-    """Run an epoch for each line that comes in, and say how many volumes a second it gave."""
+    """Run an epoch for each line that comes in; say how many volumes a second it gave, and their CPU time in us."""
     epoch()
     for _ in sys.stdin:
-        begin = time.perf_counter()
+        begin, begin_cpu = time.perf_counter(), time.process_time()
         visited = epoch()
-        print(visited / (time.perf_counter() - begin), flush=True)
+        cpu = time.process_time() - begin_cpu
+        print(visited / (time.perf_counter() - begin), cpu / visited * 1e6, flush=True)
 
 
-def take_turns(runs: dict[str, tuple[str, Path]], rounds: int) -> dict[str, float]:
-    """Return the median rate of each contender on its store."""
+def take_turns(runs: dict[str, tuple[str, Path]], rounds: int) -> dict[str, list[float]]:
+    """Return the median volumes a second and CPU time a volume, in us, of each contender on its store."""
     processes = {
         run: subprocess.Popen(
             [sys.executable, __file__, "--contender", contender, "--folder", folder],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            env=os.environ | QUIET,
             text=True,
         )
         for run, (contender, folder) in runs.items()
     }
-    rates: dict[str, list[float]] = {run: [] for run in runs}
+    said: dict[str, list[list[float]]] = {run: [] for run in runs}
     for _ in range(rounds + 1):
         for run, process in processes.items():
             process.stdin.write("go\n")
             process.stdin.flush()
-            rates[run].append(float(process.stdout.readline()))
+            said[run].append([float(number) for number in process.stdout.readline().split()])
     for process in processes.values():
         process.communicate()
-    return {run: statistics.median(of_run[1:]) for run, of_run in rates.items()}
+    return {run: [statistics.median(numbers) for numbers in zip(*of_run[1:])] for run, of_run in said.items()}
 
 
 def measure_rates(folder: Path, rounds: int) -> None:
     store = write_store(folder / "scans.zarr", N_SCANS, SHAPE)
     write_peers(folder)
-    rates = take_turns({name: (name, store) for name in CONTENDERS}, rounds)
+    found = take_turns({name: (name, store) for name in CONTENDERS}, rounds)
+    (stream, _), (host, _) = found[OURS], found["host"]
     print(f"rates: {N_SCANS:,} volumes of 64 x 64 x 32 float16, batches of {BATCH}, median of {rounds}")
-    print(f"{'':<44}{'volumes/s':>10}{'stream is':>11}{'host is':>9}")
-    for name, rate in rates.items():
-        print(f"{LABELS[name]:<44}{rate:>10,.0f}{rates[OURS] / rate:>10.2f}x{rates['host'] / rate:>8.2f}x")
+    print(f"{'':<44}{'volumes/s':>10}{'CPU us each':>13}{'stream is':>11}{'host is':>9}")
+    for name, (rate, cpu) in found.items():
+        print(f"{LABELS[name]:<44}{rate:>10,.0f}{cpu:>13,.0f}{stream / rate:>10.2f}x{host / rate:>8.2f}x")
 
 
 def write_peers(folder: Path) -> None:
@@ -295,7 +300,7 @@ def measure_sizes(folder: Path, rounds: int) -> None:
     print(f"{'':<12}" + "".join(f"{f'{size:,}':>10}" for size in sizes) + f"{'ratio':>8}")
     for residency in ("stream", "host", "device"):
         runs = {f"{residency} {size}": (residency, store) for size, store in stores.items()}
-        few, many = take_turns(runs, rounds).values()
+        (few, _), (many, _) = take_turns(runs, rounds).values()
         print(f"{residency:<12}{few:>10,.0f}{many:>10,.0f}{many / few:>8.2f}", flush=True)
 
 
