@@ -26,6 +26,7 @@ from stores import write_store
 
 SHAPE = (64, 64, 32)
 SMALL = (8, 8, 8)
+SIZES = (1_000, 50_000)
 N_SCANS = 1024
 BATCH = 16
 VISITS = 8
@@ -102,8 +103,7 @@ def measure_rates(folder: Path, rounds: int) -> None:
 
 def write_peers(folder: Path) -> None:
     """Write the same volumes as a NumPy array and as TFRecords."""
-    import tensorflow as tf
-
+    from ctmodel.backend import tf
     from ctprep.store import open_store
 
     store = open_store(folder / "scans.zarr")
@@ -158,7 +158,8 @@ def our_pipeline(residency: str) -> Callable[[Path], Epoch]:
 
 
 def visits(n_scans: int) -> int:
-    return max(1, N_SCANS * VISITS // n_scans)
+    """Return how often an epoch takes each row: stores of every size give epochs of one length."""
+    return VISITS if n_scans == N_SCANS else max(SIZES) // n_scans
 
 
 def our_reader(store: Path) -> Epoch:
@@ -195,8 +196,9 @@ def by_tensorstore(store: Path) -> Epoch:
 
 
 def by_zarr(store: Path) -> Epoch:
-    import tensorflow as tf
     import zarr
+
+    from ctmodel.backend import tf
 
     volumes = zarr.open_group(store, mode="r")["volume"]
     order = orders(N_SCANS, 1)
@@ -211,7 +213,7 @@ def by_zarr(store: Path) -> Epoch:
 
 
 def by_tfrecord(store: Path) -> Epoch:
-    import tensorflow as tf
+    from ctmodel.backend import tf
 
     def parse(record: object) -> object:
         example = tf.io.parse_single_example(record, {"volume": tf.io.FixedLenFeature((), tf.string)})
@@ -239,8 +241,23 @@ def by_memmap(store: Path) -> Epoch:
     return epoch
 
 
+def by_memmap_generator(store: Path) -> Epoch:
+    from ctmodel.backend import tf
+
+    volumes = np.load(store.parent / "volumes.npy", mmap_mode="r")
+    order = orders(N_SCANS, VISITS)
+    spec = tf.TensorSpec((None, *SHAPE), tf.float16)
+
+    def epoch() -> int:
+        gathers = (volumes[rows] for rows in batches_of(next(order)))
+        exhaust(tf.data.Dataset.from_generator(lambda: gathers, output_signature=spec).prefetch(2))
+        return N_SCANS * VISITS
+
+    return epoch
+
+
 def by_tensor_slices(store: Path) -> Epoch:
-    import tensorflow as tf
+    from ctmodel.backend import tf
 
     volumes = tf.constant(np.load(store.parent / "volumes.npy"))
     dataset = tf.data.Dataset.from_tensor_slices(volumes).repeat(VISITS).batch(BATCH).prefetch(2)
@@ -253,7 +270,7 @@ def by_tensor_slices(store: Path) -> Epoch:
 
 
 def by_tensor_gather(store: Path) -> Epoch:
-    import tensorflow as tf
+    from ctmodel.backend import tf
 
     volumes = tf.constant(np.load(store.parent / "volumes.npy"))
     order = orders(N_SCANS, VISITS)
@@ -275,6 +292,7 @@ CONTENDERS: dict[str, Callable[[Path], Epoch]] = {
     "zarr": by_zarr,
     "tfrecord": by_tfrecord,
     "memmap": by_memmap,
+    "memmap_generator": by_memmap_generator,
     LIMIT: by_tensor_slices,
     "gather": by_tensor_gather,
 }
@@ -287,17 +305,17 @@ LABELS = {
     "tensorstore": "TensorStore, before tf.data",
     "zarr": "zarr-python one by one, from_generator",
     "tfrecord": "TFRecord, in file order",
-    "memmap": "NumPy memmap gathers, no tf.data",
+    "memmap": "NumPy memmap gathers, before tf.data",
+    "memmap_generator": "NumPy memmap gathers, from_generator",
     LIMIT: "from_tensor_slices in memory, in its order",
     "gather": "tf.gather in memory, random order",
 }
 
 
 def measure_sizes(folder: Path, rounds: int) -> None:
-    sizes = (1_000, 50_000)
-    stores = {size: write_store(folder / f"{size}.zarr", size, SMALL) for size in sizes}
+    stores = {size: write_store(folder / f"{size}.zarr", size, SMALL) for size in SIZES}
     print(f"sizes: volumes of 8 x 8 x 8 float16 a second, batches of {BATCH}, median of {rounds}")
-    print(f"{'':<12}" + "".join(f"{f'{size:,}':>10}" for size in sizes) + f"{'ratio':>8}")
+    print(f"{'':<12}" + "".join(f"{f'{size:,}':>10}" for size in SIZES) + f"{'ratio':>8}")
     for residency in ("stream", "host", "device"):
         runs = {f"{residency} {size}": (residency, store) for size, store in stores.items()}
         (few, _), (many, _) = take_turns(runs, rounds).values()
