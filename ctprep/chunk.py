@@ -66,7 +66,7 @@ def read_chunk(chunk: str | Path, checksum: int, out: np.ndarray) -> None:
     """Read a chunk's volume into an array, once the chunk is proven to be the one with this checksum.
 
     Several threads may do so at once: inflating is most of the work, and holds no lock. TensorStore, which copies a
-    volume three times on the way, takes 1.5 times as long (tests/benchmarks/streaming.py).
+    volume three times on the way, takes twice the time (tests/benchmarks/streaming.py).
 
     Parameters
     ----------
