@@ -1,5 +1,5 @@
-# What people type: make demo, make test, make lint, make bench, make bench-scaling, make bench-training. Each builds .venv
-# where it is missing.
+# What people type: make demo, make test, make lint, make interop, make torture, and make bench and its kin.
+# Each builds .venv where it is missing.
 
 PYTHON ?= python3
 VENV := .venv
@@ -8,7 +8,7 @@ DEMO := demo
 DEMO_COHORT := --scans 120
 DEMO_TRAINING := --epochs 25
 
-.PHONY: demo test lint bench bench-scaling bench-training torture-training package clean
+.PHONY: demo test lint interop torture bench bench-scaling bench-augment bench-training bench-gpu package clean
 
 demo: $(DEMO)/results.txt $(DEMO)/montage.png
 	@echo
@@ -51,9 +51,22 @@ lint: $(VENV)/ready
 	$(BIN)/ruff format --check
 	$(BIN)/mypy ctprep ctmodel cli.py
 
+# Which tools read a store as we do. What cannot be installed is tried again each time, and said to be missing.
+interop: $(VENV)/ready $(VENV)/interop/ready $(VENV)/node/ready
+	$(BIN)/python -m tests.reuse.matrix
+
+$(VENV)/interop/ready: tests/reuse/requirements.txt | $(VENV)/ready
+	rm -rf $(@D)
+	-$(PYTHON) -m venv $(@D) && $(@D)/bin/pip install --quiet --disable-pip-version-check -r $< && touch $@
+
+$(VENV)/node/ready: tests/reuse/package.json | $(VENV)/ready
+	rm -rf $(@D) && mkdir $(@D) && cp $< $(@D)
+	-npm install --prefix $(@D) --silent --no-audit --no-fund && touch $@
+
 # make bench FULL=1 takes all scans. A peer that cannot be installed is tried again each time, and said to be missing.
 bench: $(VENV)/ready $(VENV)/peers/monai/ready $(VENV)/peers/torchio/ready
 	$(BIN)/python tests/benchmarks/conversion.py $(if $(FULL),--full)
+	$(BIN)/python tests/benchmarks/streaming.py
 
 # Memory, workers, start and many scans: a quarter of an hour.
 bench-scaling: $(VENV)/ready
@@ -65,9 +78,17 @@ bench-training: $(VENV)/ready
 	$(BIN)/python tests/benchmarks/training.py
 	$(BIN)/python tests/benchmarks/training.py --network compact --augmented
 
-# Trainings killed and resumed, a hundred times: half an hour.
-torture-training: $(VENV)/ready
-	$(BIN)/python -m tests.torture.training_kills --kills 100
+# Kills, failing disks, damage and hostile files by the hundred thousand: an hour, and a table in tests/torture/RESULTS.md.
+torture: $(VENV)/ready
+	$(BIN)/python -m tests.torture
+
+# What augmentation costs beside a step: a minute.
+bench-augment: $(VENV)/ready
+	$(BIN)/python tests/benchmarks/augmentation.py
+
+# What a GPU is fed and waits for; says so and ends where there is none.
+bench-gpu: $(VENV)/ready
+	$(BIN)/python tests/benchmarks/gpu.py
 
 $(VENV)/peers/%/ready: tests/benchmarks/peers/%.txt | $(VENV)/ready
 	rm -rf $(@D)

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 import click
 
 from ctmodel.errors import SettingsError
-from ctmodel.settings import PRECISIONS, STRATEGIES, THRESHOLDS, Execution, TrainSettings
+from ctmodel.settings import PRECISIONS, RESIDENCIES, STRATEGIES, STRENGTHS, THRESHOLDS, Execution, TrainSettings
 from ctprep.errors import CTPrepError, NothingConverted, PhantomError, RecipeError
 from ctprep.phantom.settings import DIFFICULTIES, CohortSettings
 from ctprep.recipe import STORED_DTYPES, Recipe
@@ -448,9 +448,8 @@ training_settings = options(
     training_setting(
         "threshold", click.Choice(THRESHOLDS), "Call a scan positive from 0.5, or from what is best on validation."
     ),
+    training_setting("augment", click.Choice(STRENGTHS), "How far scans are turned, scaled, shifted, … at random."),
     training_setting("flip", bool, "Mirror left and right at random."),
-    training_setting("shift", float, "Largest random displacement, as a share of each axis."),
-    training_setting("intensity", float, "Largest random change of brightness and contrast, as a share of the window."),
 )
 
 
@@ -466,6 +465,13 @@ execution_settings = options(
         "strategy",
         click.Choice(STRATEGIES),
         "Share each batch among all GPUs (mirrored), or use one device (none); auto shares where there are several.",
+    ),
+    setting(
+        Execution,
+        "residency",
+        click.Choice(RESIDENCIES),
+        "Read the training part from the store in each epoch, hold it in host memory, or on the device; auto: where it "
+        "fits.",
     ),
 )
 
@@ -496,6 +502,21 @@ def train(store: Path, run: Path, resume: bool, as_json: bool, **settings: Any) 
         )
     click.echo(f"{run}: {result.status}, epoch {result.best_epoch} of {result.epochs} was best", err=True)
     _print_scores(result.scores, as_json)
+
+
+@ctmodel.command()
+@click.argument("store", type=PATH)
+@click.argument("scan")
+@click.argument("out", type=PATH)
+@training_setting("augment", click.Choice(STRENGTHS), "How far it is changed.")
+@training_setting("flip", bool, "Mirror left and right at random.")
+@training_setting("seed", click.IntRange(min=0), "That of the training.")
+def augment(store: Path, scan: str, out: Path, augment: str, flip: bool, seed: int) -> None:
+    """Draw SCAN of STORE as sixteen epochs of a training see it into the picture OUT.png."""
+    from ctmodel.augment import augmentation_of
+    from ctmodel.augmented import write_augmented
+
+    click.echo(write_augmented(store, scan, out, augmentation=augmentation_of(augment, flip=flip), seed=seed))
 
 
 @ctmodel.command()

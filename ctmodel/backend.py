@@ -51,6 +51,7 @@ try:
 
         _share_gpu_memory()
         import keras
+        from tensorflow.python.client import device_lib
 except ImportError as error:
     raise MissingTensorFlow(
         f"TensorFlow: cannot be imported ({error}); install it with: pip install ctprep[train]"
@@ -69,3 +70,19 @@ def make_reproducible(seed: int) -> None:
     """
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
+
+
+def accelerator() -> str | None:
+    """Return the name of the GPU that a training on one device uses, None where there is none."""
+    gpus = tf.config.list_logical_devices("GPU")
+    return gpus[0].name if gpus else None
+
+
+def free_accelerator_bytes() -> int:
+    """Return how much memory a GPU has left; 0 where there is none, or several, none of which holds it all alone."""
+    gpus = tf.config.list_logical_devices("GPU")
+    if len(gpus) != 1:
+        return 0
+    limits = {device.name: device.memory_limit for device in device_lib.list_local_devices()}
+    name = gpus[0].name.rpartition("/device:")[2]
+    return limits[f"/device:{name}"] - tf.config.experimental.get_memory_info(name)["current"]

@@ -14,6 +14,9 @@ from ctmodel.errors import RunDamaged, RunMissing
 
 PARTIAL = ".partial-"
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
+"""What a text begins with that a spreadsheet would calculate, or take its first letter away (OWASP, CSV injection)."""
+
 
 @contextlib.contextmanager
 def whole_file(path: Path, *, former: Path | None = None) -> Iterator[Path]:
@@ -85,15 +88,19 @@ def _refuse_constant(name: str) -> NoReturn:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-    """Write a table with a header; floats keep every digit."""
+    """Write a table with a header; floats keep every digit, and no text is a formula: such a one begins with '."""
     with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(header)
-        writer.writerows(rows)
+        writer.writerows([_harmless(value) for value in row] for row in rows)
+
+
+def _harmless(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def read_csv(path: Path, header: Sequence[str]) -> list[list[str]]:
-    """Read the rows of a table that has the expected header.
+    """Read the rows that `write_csv` wrote, which have the expected header.
 
     Raises
     ------
@@ -108,7 +115,7 @@ def read_csv(path: Path, header: Sequence[str]) -> list[list[str]]:
         raise RunDamaged(f"{path}: is not a table ({error}); train again") from None
     if not rows or rows[0] != list(header) or any(len(row) != len(header) for row in rows):
         raise RunDamaged(f"{path}: is not a table with the columns {', '.join(header)}; train again")
-    return rows[1:]
+    return [[value.removeprefix("'") for value in row] for row in rows[1:]]
 
 
 def _text(path: Path) -> str:

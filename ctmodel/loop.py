@@ -13,7 +13,7 @@ import numpy as np
 
 from ctmodel import metrics
 from ctmodel.ahead import started
-from ctmodel.augment import Augmentation
+from ctmodel.augment import augmentation_of
 from ctmodel.backend import keras
 from ctmodel.batches import VolumeReader
 from ctmodel.checkpoint import Checkpoint, load_latest, save_checkpoint
@@ -24,6 +24,7 @@ from ctmodel.inference import Predictor
 from ctmodel.interruption import uninterrupted
 from ctmodel.network import class_probabilities
 from ctmodel.pipeline import training_epoch
+from ctmodel.residency import settle
 from ctmodel.run_folder import Run
 from ctmodel.settings import Execution, TrainSettings
 from ctmodel.split import Split
@@ -80,6 +81,7 @@ class Loop:
         self._rows: list[np.ndarray] = []
         self._outputs: list[Any] = []
         self._restore()
+        self._volumes = settle(task.reader, task.split.rows("train"), task.execution.residency)
         self._upcoming = self._batches(len(self.history), first_step=self._steps)
         self._saved = time.monotonic()
 
@@ -126,12 +128,12 @@ class Loop:
     def _batches(self, epoch: int, *, first_step: int = 0) -> Iterator[tuple[np.ndarray, Any]]:
         settings = self._task.settings
         return training_epoch(
-            self._task.reader,
+            self._volumes,
             self._task.split.rows("train"),
             batch_size=settings.batch_size,
             seed=settings.seed,
             epoch=epoch,
-            augmentation=Augmentation(flip=settings.flip, shift=settings.shift, intensity=settings.intensity),
+            augmentation=augmentation_of(settings.augment, flip=settings.flip),
             first_step=first_step,
         )
 

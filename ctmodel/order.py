@@ -4,6 +4,8 @@ The arithmetic is splitmix64's (Steele, Lea and Flood 2014), not that of NumPy's
 change from version to version.
 """
 
+from typing import Any
+
 import numpy as np
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)
@@ -11,7 +13,7 @@ _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)
 
 
-def row_keys(rows: np.ndarray, *, seed: int, epoch: int, stream: int = 0) -> np.ndarray:
+def row_keys(rows: np.ndarray, *, seed: int, epoch: int, stream: int | np.ndarray = 0) -> np.ndarray:
     """Return one random-looking number for each row, a function of nothing but the arguments.
 
     Parameters
@@ -20,7 +22,7 @@ def row_keys(rows: np.ndarray, *, seed: int, epoch: int, stream: int = 0) -> np.
         Rows of a store, not negative.
     seed, epoch : int
         Which training and which pass of it, not negative.
-    stream : int
+    stream : int or (n,) int array
         Tells apart the uses that one row has for numbers.
 
     Returns
@@ -85,3 +87,94 @@ def cut_batches(order: np.ndarray, batch_size: int) -> list[np.ndarray]:
     """
     n_batches = -(-len(order) // batch_size)
     return np.array_split(order, n_batches) if n_batches else []
+
+
+def epoch_batches(
+    rows: np.ndarray,
+    *,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    first_step: int = 0,
+    replica: int = 0,
+    replicas: int = 1,
+) -> list[np.ndarray]:
+    """Return the rows of each step of an epoch, from any step on, for one of several replicas.
+
+    Step `s` trains on the same rows wherever the epoch is begun, and however many replicas share it.
+
+    Parameters
+    ----------
+    rows : (n,) int array
+        The rows to train on.
+    batch_size : int
+        The largest batch of all replicas together.
+    seed, epoch : int
+        Which training and which pass of it, from 0.
+    first_step : int
+        Steps of the epoch that are over.
+    replica, replicas : int
+        Which part of each batch is wanted, from 0, and into how many it is cut.
+
+    Returns
+    -------
+    list of (m,) int arrays
+
+    Examples
+    --------
+    >>> rows = np.array([10, 11, 12, 13, 14, 15, 16])
+    >>> [batch.tolist() for batch in epoch_batches(rows, batch_size=4, seed=7, epoch=0)]
+    [[11, 16, 10, 14], [12, 13, 15]]
+    >>> [batch.tolist() for batch in epoch_batches(rows, batch_size=4, seed=7, epoch=0, first_step=1, replicas=2)]
+    [[12]]
+    """
+    order = rows[epoch_order(len(rows), seed=seed, epoch=epoch)]
+    batches = cut_batches(order, batch_size)[first_step:]
+    return [replica_part(batch, replica, replicas) for batch in batches]
+
+
+def replica_part(batch: np.ndarray, replica: int, replicas: int) -> np.ndarray:
+    """Return the contiguous part of a batch that is one replica's; their sizes differ by one at most.
+
+    Parameters
+    ----------
+    batch : (n,) array
+    replica, replicas : int
+        Which part, from 0, and of how many.
+
+    Returns
+    -------
+    (m,) array
+        Empty where there are more replicas than rows.
+
+    Examples
+    --------
+    >>> [replica_part(np.arange(5), replica, 3).tolist() for replica in range(3)]
+    [[0], [1, 2], [3, 4]]
+    """
+    first, last = part_bounds(len(batch), part=replica, parts=replicas)
+    return batch[first:last]
+
+
+def part_bounds(n: Any, *, part: Any, parts: int) -> tuple[Any, Any]:
+    """Return where a part of a batch begins and ends; the sizes of parts differ by one at most.
+
+    Parameters
+    ----------
+    n : int, or scalar tensor
+        Scans in the batch.
+    part : int, or scalar tensor
+        From 0.
+    parts : int
+
+    Returns
+    -------
+    first, last : int, or scalar tensor
+        The part is `batch[first:last]`.
+
+    Examples
+    --------
+    >>> [part_bounds(7, part=part, parts=4) for part in range(4)]
+    [(0, 1), (1, 3), (3, 5), (5, 7)]
+    """
+    return n * part // parts, n * (part + 1) // parts

@@ -1,18 +1,47 @@
-"""Batches become what a network takes: float32 in [0, 1] with a channel axis, made in the background."""
+"""Batches become what a network takes: float32 in [0, 1] with a channel axis, made in the background.
+
+Volumes cross in the stored dtype and are scaled and changed on the accelerator. They come in blocks of several batches:
+one crossing from Python to tf.data costs as much as reading four volumes.
+"""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from functools import partial
+from itertools import groupby
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ctmodel import augment
-from ctmodel.augment import Augmentation, Draws
-from ctmodel.backend import tf
+from ctmodel.augment import Augmentation
+from ctmodel.backend import accelerator, tf
 from ctmodel.batches import Batch, VolumeReader
-from ctmodel.order import cut_batches, epoch_order
+from ctmodel.order import epoch_batches
+from ctmodel.residency import OnDevice, Volumes
 
 UINT8_STEPS = 254  # 1.0 in a store of bytes
 PREFETCHED = 2  # batches ready on the device's side
+BLOCK_BYTES = 16 << 20  # of volumes in a block
+BLOCKS_AHEAD = 2  # under way beside the one in hand
+BLOCK_BATCHES = 64  # in a block of small volumes
+
+Draw = Callable[[np.ndarray], Any]
+
+
+class Step(NamedTuple):
+    """What crosses for one step.
+
+    Attributes
+    ----------
+    rows : (n,) int64 tensor
+    items : (n, x, y, z) or (n,) tensor
+        Volumes in the stored dtype, or their places on the accelerator that holds them.
+    draws : Draws or ()
+        How each scan is changed; empty where none is.
+    """
+
+    rows: Any
+    items: Any
+    draws: Any
 
 
 def to_input(volumes: Any) -> Any:
@@ -34,7 +63,7 @@ def to_input(volumes: Any) -> Any:
 
 
 def training_epoch(
-    reader: VolumeReader,
+    volumes: Volumes,
     rows: np.ndarray,
     *,
     batch_size: int,
@@ -42,13 +71,15 @@ def training_epoch(
     epoch: int,
     augmentation: Augmentation,
     first_step: int = 0,
+    replica: int = 0,
+    replicas: int = 1,
 ) -> Iterator[tuple[np.ndarray, Any]]:
-    """Yield an epoch of training, shuffled and augmented, from any of its steps on.
+    """Yield an epoch of training, shuffled and augmented: the same batches wherever the volumes are.
 
     Parameters
     ----------
-    reader : VolumeReader
-        The store.
+    volumes : VolumeReader, MemoryReader or OnDevice
+        A store, or what `residency.settle` made of it.
     rows : (n,) int array
         The rows to train on.
     batch_size : int
@@ -58,7 +89,9 @@ def training_epoch(
     augmentation : Augmentation
         How far a scan may be changed.
     first_step : int
-        Batches to leave out, which were trained on before an interruption.
+        Steps of the epoch that are over, from which a resumed training goes on.
+    replica, replicas : int
+        Which part of each batch is wanted, from 0, and into how many it is cut.
 
     Yields
     ------
@@ -70,22 +103,51 @@ def training_epoch(
     BadVolume, StoreChanged
         As the reader finds.
     """
-    order = rows[epoch_order(len(rows), seed=seed, epoch=epoch)]
-    batches = reader.read(cut_batches(order, batch_size)[first_step:])
-    if augmentation.changes_nothing:
-        return plain_batches(reader, batches)
-
-    def with_draws() -> Iterator[tuple]:
-        for batch in batches:
-            draws = augment.draw(augmentation, batch.rows, shape=reader.shape, seed=seed, epoch=epoch)
-            yield batch.rows, batch.volumes, *draws
-
-    signature = (*_signature(reader), *_draws_signature())
-    return _in_background(
-        with_draws,
-        signature,
-        lambda rows, volumes, *draws: (rows, augment.apply(to_input(volumes), Draws(*draws))),
+    batches = epoch_batches(
+        rows,
+        batch_size=batch_size,
+        seed=seed,
+        epoch=epoch,
+        first_step=first_step,
+        replica=replica,
+        replicas=replicas,
     )
+    raised: list[Exception] = []
+    steps = _steps(volumes, batches, _drawing(volumes, augmentation, seed=seed, epoch=epoch), raised)
+    yield from zip(batches, _reraising(_inputs(volumes, steps), raised), strict=True)
+
+
+def training_dataset(
+    volumes: Volumes,
+    rows: np.ndarray,
+    *,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    augmentation: Augmentation,
+    first_step: int = 0,
+    replica: int = 0,
+    replicas: int = 1,
+) -> Any:
+    """Return an epoch of training as the tf.data.Dataset of its steps, as they cross to the accelerator.
+
+    Parameters are those of `training_epoch`, which also scales and changes the volumes: `to_input`, `augment.apply`.
+
+    Returns
+    -------
+    tf.data.Dataset of Step
+        What the reader raises, tf.data raises as an error of its own that quotes it.
+    """
+    batches = epoch_batches(
+        rows,
+        batch_size=batch_size,
+        seed=seed,
+        epoch=epoch,
+        first_step=first_step,
+        replica=replica,
+        replicas=replicas,
+    )
+    return _steps(volumes, batches, _drawing(volumes, augmentation, seed=seed, epoch=epoch), []).prefetch(PREFETCHED)
 
 
 def plain_batches(reader: VolumeReader, batches: Iterable[Batch]) -> Iterator[tuple[np.ndarray, Any]]:
@@ -102,46 +164,125 @@ def plain_batches(reader: VolumeReader, batches: Iterable[Batch]) -> Iterator[tu
     rows : (m,) int64 array
     volumes : (m, x, y, z, 1) float32 tensor
     """
-
-    def as_tuples() -> Iterator[tuple]:
-        for batch in batches:
-            yield batch.rows, batch.volumes
-
-    return _in_background(as_tuples, _signature(reader), lambda rows, volumes: (rows, to_input(volumes)))
-
-
-def _signature(reader: VolumeReader) -> tuple:
-    return tf.TensorSpec((None,), tf.int64), tf.TensorSpec((None, *reader.shape), reader.dtype)
+    raised: list[Exception] = []
+    signature = (tf.TensorSpec((None,), tf.int64), tf.TensorSpec((None, *reader.shape), reader.dtype))
+    pairs = _recording(lambda: ((batch.rows, batch.volumes) for batch in batches), raised)
+    dataset = tf.data.Dataset.from_generator(pairs, output_signature=signature)
+    dataset = dataset.map(_with_input).prefetch(PREFETCHED)
+    for rows, volumes in _reraising(dataset, raised):
+        yield rows.numpy(), volumes
 
 
-def _draws_signature() -> Draws:
-    return Draws(
-        flip=tf.TensorSpec((None,), tf.bool),
-        shift=tf.TensorSpec((None, 3), tf.int32),
-        gain=tf.TensorSpec((None,), tf.float32),
-        offset=tf.TensorSpec((None,), tf.float32),
+@tf.autograph.experimental.do_not_convert
+def _with_input(rows: Any, volumes: Any) -> tuple[Any, Any]:
+    return rows, to_input(volumes)
+
+
+def blocks_of(batches: Iterable[np.ndarray], *, row_bytes: int) -> Iterator[np.ndarray]:
+    """Yield batches in blocks: those of one size that follow each other, as many as are worth one crossing.
+
+    Parameters
+    ----------
+    batches : iterable of (n,) int arrays
+    row_bytes : int
+        What a row weighs in memory.
+
+    Yields
+    ------
+    (k, n) int array
+
+    Examples
+    --------
+    >>> batches = [np.array([3, 4]), np.array([5, 0]), np.array([1])]
+    >>> [block.tolist() for block in blocks_of(batches, row_bytes=100)]
+    [[[3, 4], [5, 0]], [[1]]]
+    """
+    for size, group in groupby(batches, len):
+        alike = list(group)
+        fitting = BLOCK_BYTES // max(size * row_bytes, 1)
+        most = min(max(fitting, 1), BLOCK_BATCHES)
+        yield from (np.stack(alike[first : first + most]) for first in range(0, len(alike), most))
+
+
+def _drawing(volumes: Volumes, augmentation: Augmentation, *, seed: int, epoch: int) -> Draw:
+    """Return what draws the changes of a batch of rows; () where nothing is to change."""
+    if augmentation.changes_nothing:
+        return lambda _rows: ()
+    return partial(augment.draw, augmentation, shape=volumes.shape, seed=seed, epoch=epoch)
+
+
+def _steps(volumes: Volumes, batches: list[np.ndarray], draw: Draw, raised: list[Exception]) -> Any:
+    """Return the dataset of what crosses."""
+    blocks = list(blocks_of(batches, row_bytes=int(np.prod(volumes.shape)) * volumes.dtype.itemsize))
+
+    def generate() -> Iterator[Step]:
+        for block, items in zip(blocks, _items(volumes, blocks), strict=True):
+            yield Step(block, items, tf.nest.map_structure(lambda *one: np.stack(one), *map(draw, block)))
+
+    signature = _signature(volumes, draw(np.zeros(1, np.int64)))
+    dataset = tf.data.Dataset.from_generator(_recording(generate, raised), output_signature=signature)
+    return dataset.flat_map(tf.data.Dataset.from_tensor_slices)  # slices, not copies
+
+
+def _items(volumes: Volumes, blocks: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield the items of blocks of (k, n) rows, with as many axes before their own."""
+    if isinstance(volumes, OnDevice):
+        yield from map(volumes.places, blocks)
+    else:
+        read = volumes.read((block.ravel() for block in blocks), ahead=BLOCKS_AHEAD)
+        for block, batch in zip(blocks, read, strict=True):
+            yield batch.volumes.reshape(*block.shape, *volumes.shape)
+
+
+def _signature(volumes: Volumes, draws: Any) -> Step:
+    """Return the types of a block of (k, n) rows, given the draws of one batch."""
+    item = ((), np.int64) if isinstance(volumes, OnDevice) else (volumes.shape, volumes.dtype)
+    return Step(
+        tf.TensorSpec((None, None), tf.int64),
+        tf.TensorSpec((None, None, *item[0]), item[1]),
+        tf.nest.map_structure(lambda one: tf.TensorSpec((None, None, *one.shape[1:]), one.dtype), draws),
     )
 
 
-def _in_background(source: Callable[[], Iterator[tuple]], signature: tuple, transform: Callable) -> Iterator:
-    """Run a generator and a TensorFlow function in the background, and re-raise what the generator raises.
+def _inputs(volumes: Volumes, steps: Any) -> Iterable:
+    """Return the inputs of a network, made on the accelerator, or in the background where there is none."""
+
+    @tf.autograph.experimental.do_not_convert  # parsing the source would cost half of the time to the first batch
+    def prepare(step: Step) -> Any:
+        return _changed(volumes.gather(step.items) if isinstance(volumes, OnDevice) else step.items, step.draws)
+
+    device = accelerator()
+    if device is None:
+        return steps.map(prepare).prefetch(PREFETCHED)
+    return map(prepare, steps.apply(tf.data.experimental.prefetch_to_device(device, PREFETCHED)))
+
+
+@tf.function(reduce_retracing=True, autograph=False)
+def _changed(volumes: Any, draws: Any) -> Any:
+    inputs = to_input(volumes)
+    return augment.apply(inputs, draws) if draws else inputs
+
+
+def _recording(source: Callable[[], Iterable], raised: list[Exception]) -> Callable[[], Iterator]:
+    """Return a generator function that keeps what the source raises.
 
     tf.data turns every Python exception into one of its own, and its type and message into text.
     """
-    raised: list[Exception] = []
 
-    def recording() -> Iterator[tuple]:
+    def recording() -> Iterator:
         try:
             yield from source()
         except Exception as error:
             raised.append(error)
             raise
 
-    dataset = tf.data.Dataset.from_generator(recording, output_signature=signature)
-    dataset = dataset.map(transform).prefetch(PREFETCHED)
+    return recording
+
+
+def _reraising(elements: Iterable, raised: list[Exception]) -> Iterator:
+    """Yield a dataset's elements; what its generator raised is raised as it was."""
     try:
-        for rows, volumes in dataset:
-            yield rows.numpy(), volumes
+        yield from elements
     except tf.errors.OpError:
         if raised:
             raise raised[0] from None

@@ -8,6 +8,7 @@ from typing import Any
 
 from ctmodel.backend import tf
 from ctmodel.errors import SettingsError
+from ctmodel.order import part_bounds
 
 
 def choose_strategy(name: str) -> Any:
@@ -55,30 +56,6 @@ def check_enough(n_replicas: int, *, n_rows: int, batch_size: int) -> None:
             f"batch_size: the smallest batch has {n_rows // n_batches} scans, expected at least {n_replicas}, one for "
             "each replica; choose a larger one, or another --strategy"
         )
-
-
-def part_bounds(n: Any, *, part: Any, parts: int) -> tuple[Any, Any]:
-    """Return where a part of a batch begins and ends; the sizes of parts differ by one at most.
-
-    Parameters
-    ----------
-    n : int or scalar tensor
-        Scans in the batch.
-    part : int or scalar tensor
-        From 0.
-    parts : int
-
-    Returns
-    -------
-    first, last : int or scalar tensor
-        The part is `batch[first:last]`.
-
-    Examples
-    --------
-    >>> [part_bounds(7, part=part, parts=4) for part in range(4)]
-    [(0, 1), (1, 3), (3, 5), (5, 7)]
-    """
-    return n * part // parts, n * (part + 1) // parts
 
 
 def own_part(batch: Any) -> Any:

@@ -13,6 +13,8 @@ from ctmodel.errors import SettingsError
 THRESHOLDS = ("half", "validation")
 PRECISIONS = ("auto", "float32", "bfloat16")
 STRATEGIES = ("auto", "none", "mirrored")
+STRENGTHS = ("off", "light", "strong")
+RESIDENCIES = ("auto", "stream", "host", "device")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,12 +48,10 @@ class TrainSettings:
         Give every class the same weight in the loss, however many scans it has.
     threshold : {"half", "validation"}
         The probability from which a scan is called positive: 0.5, or the one that is best on validation.
+    augment : {"off", "light", "strong"}
+        How far a scan is changed at random in each epoch; `ctmodel.augment.PRESETS` has the numbers.
     flip : bool
         Mirror left and right at random; off, because lungs are not symmetrical.
-    shift : float
-        Largest random displacement along each axis, as a share of it.
-    intensity : float
-        Largest random change of brightness and of contrast, as a share of the window; off, because HU are absolute.
 
     Raises
     ------
@@ -81,9 +81,8 @@ class TrainSettings:
     seed: int = 0
     class_weights: bool = True
     threshold: str = "half"
+    augment: str = "light"
     flip: bool = False
-    shift: float = 0.06
-    intensity: float = 0.0
 
     def __post_init__(self) -> None:
         _check(self, _LIMITS)
@@ -128,6 +127,8 @@ class Execution:
     strategy : {"auto", "none", "mirrored"}
         Which devices share each batch: one; or all GPUs of the machine, or all logical CPUs where there is none; by
         default all GPUs where there are several. It changes the outcome by rounding alone.
+    residency : {"auto", "stream", "host", "device"}
+        Where the training part is meanwhile, see `residency.settle`.
 
     Raises
     ------
@@ -137,6 +138,7 @@ class Execution:
 
     checkpoint_every: float = 60.0
     strategy: str = "auto"
+    residency: str = "auto"
 
     def __post_init__(self) -> None:
         _check(self, _EXECUTION_LIMITS)
@@ -201,12 +203,12 @@ _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     ),
     "class_weights": _flag(),
     "threshold": (lambda value: value in THRESHOLDS, f"one of {', '.join(THRESHOLDS)}"),
+    "augment": (lambda value: value in STRENGTHS, f"one of {', '.join(STRENGTHS)}"),
     "flip": _flag(),
-    "shift": _number(lambda value: 0 <= value < 0.5, "a share from 0 to below 0.5"),
-    "intensity": _number(lambda value: 0 <= value < 1, "a share from 0 to below 1"),
 }
 
 _EXECUTION_LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "checkpoint_every": _number(lambda value: value >= 0, "seconds, 0 or more"),
     "strategy": (lambda value: value in STRATEGIES, f"one of {', '.join(STRATEGIES)}"),
+    "residency": (lambda value: value in RESIDENCIES, f"one of {', '.join(RESIDENCIES)}"),
 }

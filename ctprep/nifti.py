@@ -10,6 +10,7 @@ import hashlib
 import io
 import math
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,6 +28,16 @@ GZIP_MAGIC = b"\x1f\x8b"
 
 LARGEST_INFLATION = 1032
 """Deflate cannot expand further: 258 bytes from two bits, RFC 1951."""
+
+LARGEST_CT_INFLATION = 200
+UNQUESTIONED_BYTES = 1 << 30
+"""Beyond so many bytes a file that inflates further than any CT, whose noise is about 3 to 1, is taken for a bomb."""
+
+MOST_TRAILING = 1 << 20
+"""Bytes after the voxels that are passed over, where a slice is larger still."""
+
+MOST_OVERHEAD = 4 << 20
+"""Bytes that a compressed file may have more than an eighth above what it inflates to: padding, empty members."""
 
 READ_BYTES = 512 << 10
 """Bytes of a file read, and hashed, at once: they are inflated while they are still in the cache."""
@@ -76,6 +87,7 @@ class NiftiReader:
                 if self.header.has_own_file:
                     self._open_voxel_file()
             self._source.judge_size(self.header)
+            self._source.allow(self.header.offset + self.header.voxel_bytes)
             on_error.pop_all()
 
     def __enter__(self) -> Self:
@@ -94,7 +106,11 @@ class NiftiReader:
         return self._open_files.enter_context(_Source(path, self._digest))
 
     def _open_voxel_file(self) -> None:
-        drain(self._source.stream, limit=LARGEST_EXTENSION)
+        self._source.allow(LARGEST_EXTENSION)
+        if drain(self._source.stream, limit=LARGEST_EXTENSION) >= LARGEST_EXTENSION:
+            raise Oversize(
+                f"{self.path.name}: has {LARGEST_EXTENSION >> 20} MiB or more after its header; remove its extensions"
+            )
         self._source = self._open(voxel_file_of(self.path))
 
     def slabs(self) -> Iterator[np.ndarray]:
@@ -114,11 +130,7 @@ class NiftiReader:
         with translated_errors(self.path):
             self._skip_to_voxels()
             yield from self._read_slabs()
-            trailing = drain(self._source.stream, limit=self.header.slice_bytes)
-        if trailing >= self.header.slice_bytes:
-            raise BadGeometry(
-                f"{self.path.name}: more voxels follow than its header declares; repair the shape in its header"
-            )
+            judge_trailing(drain(self._source.stream, limit=most_trailing(self.header)), self.header, self.path)
         self._source.judge_unchanged()
 
     def _skip_to_voxels(self) -> None:
@@ -149,13 +161,18 @@ class NiftiReader:
 
 
 class _Source(io.RawIOBase):
-    """A regular file whose bytes are hashed as they are read, and its inflated stream."""
+    """A regular file whose bytes are hashed as they are read, and its inflated stream.
+
+    It is never read further than what it should inflate to can need, whatever comes after, or inflates to nothing.
+    """
 
     def __init__(self, path: Path, digest: "hashlib._Hash") -> None:
         self._path = path
         self._digest = digest
         self._file = open_regular(path)
         self._opened = os.fstat(self._file.fileno())
+        self._read = 0
+        self.allow(0)  # but a header
         with translated_errors(path):
             self.compressed = os.pread(self._file.fileno(), 2, 0) == GZIP_MAGIC
         # The reader inside `igzip.IGzipFile`, which would copy every voxel once more.
@@ -168,9 +185,20 @@ class _Source(io.RawIOBase):
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]
         count = self._file.readinto(memoryview(buffer)[:READ_BYTES])
         self._digest.update(memoryview(buffer)[:count])
+        self._read += count
+        if self._read > self._allowed:
+            raise Oversize(
+                f"{self._path.name}: holds more than {self._allowed:,} bytes, far more than its header declares; "
+                "write it anew"
+            )
         return count
 
+    def allow(self, inflated_bytes: int) -> None:
+        """Let as many bytes be read as a file may need that inflates to `inflated_bytes`."""
+        self._allowed = inflated_bytes + inflated_bytes // 8 + MOST_OVERHEAD
+
     def close(self) -> None:
+        self.stream = io.BytesIO()  # the reader, written in C, and what it reads from would keep each other for ever
         self._file.close()
         super().close()
 
@@ -182,14 +210,32 @@ class _Source(io.RawIOBase):
                 f"{self._path.name}: {size:,} bytes cannot inflate to the {declared:,} its header declares; "
                 "the header or the file is damaged"
             )
+        if self.compressed and declared > max(size * LARGEST_CT_INFLATION, UNQUESTIONED_BYTES):
+            raise Oversize(
+                f"{self._path.name}: {size:,} bytes would inflate to {declared:,}, which no CT does; if it is one, "
+                "leave it uncompressed"
+            )
         if not self.compressed and declared > size:
             raise Truncated(f"{self._path.name}: holds {size:,} bytes, its header declares {declared:,}; copy it again")
+        if not self.compressed:
+            judge_trailing(size - declared, header, self._path)
 
     def judge_unchanged(self) -> None:
         """Raise where the file is not the one that was opened."""
         now = os.fstat(self._file.fileno())
         if (now.st_size, now.st_mtime_ns) != (self._opened.st_size, self._opened.st_mtime_ns):
             raise Vanished(f"{self._path.name}: changed while it was read; convert again when it is at rest")
+
+
+def most_trailing(header: NiftiHeader) -> int:
+    """Return how many bytes after the voxels are too many."""
+    return min(header.slice_bytes, MOST_TRAILING)
+
+
+def judge_trailing(trailing: int, header: NiftiHeader, path: Path) -> None:
+    """Raise where there is a further slice after the voxels that a header declares."""
+    if trailing >= most_trailing(header):
+        raise BadGeometry(f"{path.name}: more voxels follow than its header declares; repair the shape in its header")
 
 
 def open_regular(path: Path) -> io.FileIO:
@@ -200,11 +246,19 @@ def open_regular(path: Path) -> io.FileIO:
     Unreadable, Vanished
     """
     with translated_errors(path):
-        mode = path.stat().st_mode
-        if not stat.S_ISREG(mode):
-            what = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
-            raise Unreadable(f"{path.name}: is {what}, expected a NIfTI file; rename it or leave it out")
-        return io.FileIO(path)
+        _judge_regular(path.stat(), path)  # before it is opened, which does things to some devices
+        file = io.FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
+        with contextlib.ExitStack() as on_error:
+            on_error.callback(file.close)
+            _judge_regular(os.fstat(file.fileno()), path)  # it may have become a pipe since
+            on_error.pop_all()
+        return file
+
+
+def _judge_regular(status: os.stat_result, path: Path) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        what = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
+        raise Unreadable(f"{path.name}: is {what}, expected a NIfTI file; rename it or leave it out")
 
 
 @contextlib.contextmanager
@@ -216,7 +270,8 @@ def translated_errors(path: Path) -> Iterator[None]:
         raise
     except FileNotFoundError:
         raise Vanished(f"{path.name}: does not exist (any more); convert again when it is there") from None
-    except (gzip.BadGzipFile, igzip_lib.IsalError) as error:  # type: ignore[misc]
+    except (gzip.BadGzipFile, igzip_lib.IsalError, OverflowError) as error:  # type: ignore[misc]
+        # isal's OverflowError: a file name or comment in gzip's header that is longer than its buffer
         raise ChecksumMismatch(f"{path.name}: its gzip stream is damaged ({error}); copy it again") from None
     except EOFError:
         raise Truncated(f"{path.name}: ends before its voxels do; copy it again") from None
@@ -250,7 +305,7 @@ def voxel_file_of(header_path: Path) -> Path:
     Unreadable
         If there is none.
     """
-    stem = header_path.name[: header_path.name.lower().rindex(".hdr")]
+    stem = re.sub(r"\.hdr(\.gz)?$", "", header_path.name, flags=re.IGNORECASE)
     for name in (f"{stem}.img", f"{stem}.img.gz", f"{stem}.IMG"):
         if (candidate := header_path.with_name(name)).exists():
             return candidate

@@ -32,11 +32,17 @@ LARGEST_SIDE = 8192
 LARGEST_EXTENSION = 64 << 20
 """Bytes between the header and the voxels."""
 
+LARGEST_FORM_CODE = 5
+"""Of an sform or qform: NIFTI_XFORM_TEMPLATE_OTHER."""
+
 SPACING_RANGE_MM = (0.01, 100.0)
 """Outside of it the header's unit is not mm, or its numbers are noise."""
 
 SLOPE_RANGE = 1e-20, 1e20
 """HU of one stored unit; int64 that were scaled to fill their range have 1e-16."""
+
+LARGEST_INTERCEPT = 1e6
+"""HU; beyond it single precision cannot tell the steps of a window apart."""
 
 LEAST_VOLUME = 1e-3
 """Volume of the cell of unit voxel axes; 1 where they are perpendicular, 0 where they lie in one plane."""
@@ -98,7 +104,7 @@ def parse_header(stream: BinaryIO, path: Path) -> NiftiHeader:
     dtype = _dtype_of(header, path)
     grid = VoxelGrid(_shape_of(header, path, dtype), _affine_of(header, path))
     slope, inter = _scaling_of(header, path)
-    has_own_file = bytes(header["magic"].item()).startswith(b"ni")
+    has_own_file = header["magic"].item() == header.pair_magic
     offset = _offset_of(header, path, has_own_file)
     return NiftiHeader(grid, dtype, slope, inter, offset, header.sizeof_hdr, has_own_file)
 
@@ -119,11 +125,13 @@ def _nibabel_header(stream: BinaryIO, path: Path) -> nibabel.Nifti1Header:
 
 def _with_magic(header: nibabel.Nifti1Header, path: Path) -> nibabel.Nifti1Header:
     magic = bytes(header["magic"].item())
-    if not magic.startswith((b"n+1", b"ni1", b"n+2", b"ni2")):
+    if magic not in (header.single_magic, header.pair_magic):
         raise Unreadable(
-            f"{path.name}: has the magic {magic!r}, NIfTI has b'n+1' or b'ni1'; "
+            f"{path.name}: has the magic {magic!r}, NIfTI has {header.single_magic!r} or {header.pair_magic!r}; "
             "if it is an Analyze file, convert it to NIfTI"
         )
+    if int(header["sizeof_hdr"]) != header.sizeof_hdr:
+        raise Unreadable(f"{path.name}: its size and its axes are in different byte orders; repair its header")
     return header
 
 
@@ -158,10 +166,17 @@ def _shape_of(header: nibabel.Nifti1Header, path: Path, dtype: np.dtype) -> tupl
 
 
 def _affine_of(header: nibabel.Nifti1Header, path: Path) -> np.ndarray:
-    if int(header["sform_code"]) <= 0 and int(header["qform_code"]) <= 0:
+    codes = int(header["sform_code"]), int(header["qform_code"])
+    if not all(0 <= code <= LARGEST_FORM_CODE for code in codes):  # which readers take for none, or for any
+        raise BadGeometry(
+            f"{path.name}: its sform and qform have the codes {codes[0]} and {codes[1]}, NIfTI has 0 to "
+            f"{LARGEST_FORM_CODE}; repair its header"
+        )
+    if not any(codes):
         raise BadGeometry(f"{path.name}: has neither sform nor qform, so left and right are unknown; set one of them")
     try:
-        affine = np.asarray(header.get_best_affine(), np.float64)
+        with np.errstate(all="ignore"):  # what is not finite is judged below
+            affine = np.asarray(header.get_best_affine(), np.float64)
     except (HeaderDataError, ValueError, np.linalg.LinAlgError) as error:
         raise BadGeometry(f"{path.name}: has no usable affine ({error}); repair its header") from None
     _judge_affine(affine, path)
@@ -195,6 +210,8 @@ def _scaling_of(header: nibabel.Nifti1Header, path: Path) -> tuple[float, float]
         return 1.0, 0.0
     if not SLOPE_RANGE[0] <= abs(slope) <= SLOPE_RANGE[1]:
         raise NotHounsfield(f"{path.name}: its slope is {slope:g}, which no CT has; repair its header")
+    if abs(inter) > LARGEST_INTERCEPT:
+        raise NotHounsfield(f"{path.name}: its intercept is {inter:g}, which no CT has; repair its header")
     return float(slope), float(inter)
 
 

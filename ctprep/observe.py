@@ -103,9 +103,10 @@ def _observe(scan: Scan, stamp: Stamp, stock: Stock, *, moved: bool) -> Observat
 
 def _observe_stored(scan: Scan, stamp: Stamp, row: int, stock: Stock) -> Observation:
     stored_sha256 = stock.source_sha256[row]
-    if stock.remembered.get(scan.id) == Remembered(stamp, stored_sha256):
+    remembered = stock.remembered.get(scan.id)
+    if remembered == Remembered(stamp, stored_sha256):
         finished = stock.stored(row, "unchanged")
-    elif sha256_of(scan.path) == stored_sha256:
+    elif not (remembered and remembered.excludes(stamp, stored_sha256)) and sha256_of(scan.path) == stored_sha256:
         finished = stock.stored(row, "same bytes")
     elif finished := stock.left_over(stamp.name_for(scan.id)):
         return Observation(finished)

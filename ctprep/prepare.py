@@ -127,7 +127,8 @@ class _Survey:
 
     @cached_property
     def _sample(self) -> np.ndarray:
-        return sorted_finite(hounsfield(np.concatenate(self._parts), slope=self._slope, inter=self._inter))
+        ascending = sorted_finite(np.concatenate(self._parts))[:: 1 if self._slope > 0 else -1]
+        return hounsfield(ascending, slope=self._slope, inter=self._inter)  # infinite where it overflows
 
     @property
     def quantiles(self) -> np.ndarray:
@@ -141,6 +142,8 @@ class _Survey:
                 f"{name}: {self.nonfinite:,} of its {self._voxels:,} voxels are NaN or infinite, "
                 f"at most {MOST_NONFINITE:.0%} can be taken for air; convert it anew from its source"
             )
+        if not np.isfinite(sample[[0, -1]]).all():
+            raise NotHounsfield(f"{name}: its slope makes infinite numbers of its values; repair its header")
         if sample[0] == sample[-1]:
             raise Constant(f"{name}: every voxel looked at is {sample[0]:g}; convert it anew from its source")
         if require_hu and (problem := why_not_hu(sample)):

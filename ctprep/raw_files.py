@@ -2,17 +2,20 @@
 
 import os
 import re
-from collections import Counter
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import NoReturn
 
 from ctprep.errors import CatalogError
 from ctprep.scan import Rejection
 
-SUFFIX = re.compile(r"\.(nii|hdr)(\.gz)?$", re.IGNORECASE)
+SUFFIX = re.compile(r"\.(nii|hdr)(\.gz)?$", re.ASCII | re.IGNORECASE)
 SUFFIXES = ".nii, .nii.gz, .hdr with .img"
+
+NamedFile = tuple[str, Path]
+"""A scan's id, and its file."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class RawFiles:
 def list_raw_files(raw: Path) -> RawFiles:
     """List the scan files below a folder.
 
-    Hidden files, hidden folders and Zarr stores are passed over. Links to folders are not followed.
+    Hidden files, hidden folders and Zarr stores are passed over. Links to folders are not followed. Names that differ
+    by case are two names; names that differ by how Unicode composes their letters look alike, so neither is taken.
 
     Raises
     ------
@@ -42,22 +46,22 @@ def list_raw_files(raw: Path) -> RawFiles:
         If a folder cannot be listed, or there is no scan.
     """
     found: dict[str, str] = {}
-    unusable: dict[str, Rejection] = {}
-    others: Counter[str] = Counter()
-    root = raw.resolve()
-    for path in _visible(raw):
-        if not (SUFFIX.search(path.name) or path.is_dir()):
-            others[path.suffix.lower() or path.name] += 1
-            continue
-        scan = scan_id(PurePosixPath(path.relative_to(raw).as_posix()))
-        if rejection := _judge_name(scan, path, root) or _judge_twin(scan, path, found, unusable):
-            unusable[rejection.scan] = rejection
-            found.pop(scan, None)
-        else:
-            found[scan] = str(path)
+    unusable: list[Rejection] = []
+    try:
+        alike, others = _by_look(raw)
+        for named in alike.values():
+            if rejections := _judge(named, raw):
+                unusable += rejections
+            else:
+                found.update((scan, str(path)) for scan, path in named)
+    except OSError as error:
+        raise CatalogError(
+            f"{shown(str(error.filename))}: cannot be listed ({error.strerror}); "
+            "its scans would be missing without a word"
+        ) from None
     if not found:
-        raise CatalogError(f"{raw}: {_why_none(unusable, others)}")
-    return RawFiles(found, tuple(unusable.values()))
+        raise CatalogError(f"{shown(str(raw))}: {_why_none(unusable, others)}")
+    return RawFiles(found, tuple(unusable))
 
 
 def scan_id(path: PurePosixPath) -> str:
@@ -71,55 +75,94 @@ def scan_id(path: PurePosixPath) -> str:
     return str(path.with_name(SUFFIX.sub("", path.name) or path.name))
 
 
+def shown(text: str) -> str:
+    """Return a name as one line that is safe in a terminal.
+
+    Examples
+    --------
+    >>> shown("CT-0/étude_1")
+    'CT-0/étude_1'
+    >>> print(shown("CT-0/new\\nline"))
+    CT-0/new\\nline
+    """
+    return text if text.isprintable() else ascii(text)[1:-1]
+
+
+def _by_look(raw: Path) -> tuple[Mapping[str, Sequence[NamedFile]], Counter[str]]:
+    """Return files whose names are those of scans by the look of their ids, and the suffixes of all others."""
+    alike: defaultdict[str, list[NamedFile]] = defaultdict(list)
+    others: Counter[str] = Counter()
+    for path in sorted(_visible(raw), key=str):
+        if SUFFIX.search(path.name) or path.is_dir():
+            scan = scan_id(PurePosixPath(path.relative_to(raw)))
+            alike[unicodedata.normalize("NFC", shown(scan))].append((scan, path))
+        else:
+            others[shown(path.suffix.lower() or path.name)] += 1
+    return alike, others
+
+
 def _visible(raw: Path) -> Iterator[Path]:
     """Yield files, and folders that are links or are named like a scan, which are not entered."""
-    for parent, folders, names in os.walk(raw, onerror=_refuse):
-        odd = {name for name in folders if SUFFIX.search(name) or Path(parent, name).is_symlink()}
-        folders[:] = sorted(name for name in folders if not name.startswith(".") and not name.endswith(".zarr"))
-        for name in sorted(names + [name for name in folders if name in odd]):
-            if not name.startswith("."):
-                yield Path(parent, name)
-        folders[:] = [name for name in folders if name not in odd]
+    folders = [raw]
+    while folders:  # no recursion: folders may be nested deeper than calls
+        below = []
+        with os.scandir(folders.pop()) as listed:
+            for entry in listed:
+                if entry.name.startswith(".") or entry.name.endswith(".zarr"):
+                    continue
+                if entry.is_dir(follow_symlinks=False) and not SUFFIX.search(entry.name):
+                    below.append(Path(entry))
+                else:
+                    yield Path(entry)
+        _refuse_folders_alike(below)
+        folders += below
 
 
-def _refuse(error: OSError) -> NoReturn:
-    raise CatalogError(
-        f"{error.filename}: cannot be listed ({error.strerror}); its scans would be missing without a word"
-    )
+def _refuse_folders_alike(folders: Sequence[Path]) -> None:
+    """Raise where two folders cannot be told apart, for they may be two classes."""
+    by_look: dict[str, str] = {}
+    for folder in folders:
+        other = by_look.setdefault(unicodedata.normalize("NFC", folder.name), folder.name)
+        if other != folder.name:
+            both = " and ".join(map(ascii, sorted((folder.name, other))))
+            raise CatalogError(
+                f"{shown(str(folder.parent))}: holds two folders of one look ({both}); rename one of them"
+            )
 
 
-def _judge_name(scan: str, path: Path, root: Path) -> Rejection | None:
+def _judge(named: Sequence[NamedFile], raw: Path) -> list[Rejection]:
+    """Return why none of some files of one look can be used; nothing where it can."""
+    ids = sorted({scan for scan, _ in named})
+    if len(named) == 1:
+        reason = _why_unusable(*named[0], raw)
+        return [Rejection(shown(ids[0]), "unreadable", reason)] if reason else []
+    if len(ids) == 1:
+        why = f"two files have this id ({' and '.join(shown(path.name) for _, path in named)})"
+    else:
+        why = f"looks like another ({' and '.join(map(ascii, ids))})"
+    return [
+        Rejection(scan, "duplicate", f"{scan}: {why}; rename or remove one of them") for scan in sorted(map(shown, ids))
+    ]
+
+
+def _why_unusable(scan: str, path: Path, raw: Path) -> str | None:
     if not scan.isprintable():
-        shown = ascii(scan)[1:-1]
-        return _unreadable(shown, f"{shown}: its name holds characters that cannot be shown; rename it")
+        return f"{shown(scan)}: its name holds characters that cannot be shown; rename it"
     if not path.is_symlink():
         return None
     try:
-        inside = path.resolve(strict=True).is_relative_to(root)
+        inside = path.resolve(strict=True).is_relative_to(raw.resolve())
     except (OSError, RuntimeError):  # a loop is a RuntimeError before Python 3.13
-        return _unreadable(scan, f"{path.name}: is a link to nothing; mend it or leave it out")
+        return f"{path.name}: is a link to nothing; mend it or leave it out"
     if not inside:
-        return _unreadable(scan, f"{path.name}: is a link out of the raw folder; copy there what it leads to")
+        return f"{path.name}: is a link out of the raw folder; copy there what it leads to"
     if path.is_dir():
-        return _unreadable(scan, f"{path.name}: is a link to another folder of the raw folder; leave it out")
+        return f"{path.name}: is a link to another folder of the raw folder; leave it out"
     return None
 
 
-def _judge_twin(scan: str, path: Path, found: Mapping[str, str], unusable: Mapping[str, Rejection]) -> Rejection | None:
-    if scan in unusable:
-        return unusable[scan]
-    if scan not in found:
-        return None
-    names = f"{Path(found[scan]).name} and {path.name}"
-    return Rejection(scan, "duplicate", f"{scan}: two files have this id ({names}); rename or remove one of them")
-
-
-def _unreadable(scan: str, reason: str) -> Rejection:
-    return Rejection(scan, "unreadable", reason)
-
-
-def _why_none(unusable: Mapping[str, Rejection], others: Counter[str]) -> str:
+def _why_none(unusable: Sequence[Rejection], others: Counter[str]) -> str:
     if unusable:
-        return f"none of its {len(unusable)} scans can be used: {next(iter(unusable.values())).reason}"
+        return f"none of its {len(unusable)} scans can be used: {unusable[0].reason}"
     there = ", ".join(f"{count} {suffix}" for suffix, count in others.most_common(3))
     return f"holds no scans ({SUFFIXES}); there is: {there or 'nothing'}"

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from ctprep.attempts import Marks, Suspect, attempt, attempt_alone
 from ctprep.cluster import connected, results_of
 from ctprep.errors import SchedulerError
-from ctprep.worker_pool import worker_processes
+from ctprep.worker_pool import WorkerProcesses
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -184,7 +184,7 @@ def _try_in_processes(trial: _Trial, tasks: Iterable[Task], workers: int) -> Non
 
 
 def _run_in_processes(calls: Iterable[Call], on_result: Callable[[Result], None], workers: int) -> None:
-    pool = worker_processes(workers)
+    pool = WorkerProcesses(workers)
     fruitless = 0
     try:
         for block in _blocks(calls, workers):
@@ -197,7 +197,7 @@ def _run_in_processes(calls: Iterable[Call], on_result: Callable[[Result], None]
                     )
                 block = unfinished
                 pool.shutdown(wait=True)  # now all of its processes are gone, and leave no more marks
-                pool = worker_processes(workers)
+                pool = WorkerProcesses(workers)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 

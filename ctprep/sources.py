@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ctprep.errors import BadScan
 from ctprep.files import write_whole
-from ctprep.nifti import source_files, translated_errors
+from ctprep.nifti import open_regular, source_files, translated_errors
 
 READ_BYTES = 1 << 20
 
@@ -45,6 +45,10 @@ class Remembered:
     stamp: Stamp
     sha256: str
 
+    def excludes(self, stamp: Stamp, sha256: str) -> bool:
+        """Tell whether a file of this stamp cannot have that digest, because what has it is of another size."""
+        return self.sha256 == sha256 and self.stamp.size != stamp.size
+
 
 def stamp_of(path: Path) -> Stamp:
     """Return the stamp of a scan's files.
@@ -65,7 +69,7 @@ def sha256_of(path: Path) -> str | None:
     try:
         with translated_errors(path):
             for file in source_files(path):
-                with open(file, "rb") as stream:
+                with open_regular(file) as stream:
                     while block := stream.read(READ_BYTES):
                         digest.update(block)
     except BadScan:

@@ -22,6 +22,9 @@ from typing import IO
 
 from ctprep.errors import CTPrepError, StoreLocked, TargetError
 
+MOST_LETTERS = 100
+"""Of what the lock's holder says of itself."""
+
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2  # linux/fs.h
 
@@ -60,7 +63,7 @@ class Staging:
         """
         with said_of_target(self.target):
             self.folder.mkdir(exist_ok=True)
-            lock = open(self.folder / "lock", "w")  # noqa: SIM115 - closed below, which releases the lock
+            lock = open(self.folder / "lock", "a+")  # noqa: SIM115 - closed below, which releases the lock
         with lock:
             with said_of_target(self.target):
                 self._lock(lock)
@@ -71,7 +74,12 @@ class Staging:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise StoreLocked(f"{self.target}: another conversion is writing it; wait for it to end") from None
+            lock.seek(0)
+            holder = lock.read(MOST_LETTERS) or "another conversion"
+            raise StoreLocked(f"{self.target}: {holder} is writing it; wait for it to end") from None
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {os.uname().nodename}")
+        lock.flush()
 
     def _recover(self) -> None:
         # Only between the two renames are both there; `ready` alone may be a replaced store, half deleted.

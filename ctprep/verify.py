@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ctprep.chunk import chunk_path, encode_chunk
+from ctprep.chunk import chunk_checksum, chunk_path, encode_chunk
 from ctprep.errors import BadScan, CatalogError, StoreError, StoreNotFound
 from ctprep.grid import VoxelGrid
 from ctprep.prepare import MOST_NONFINITE, prepare, sampling_of
@@ -200,12 +200,14 @@ def _judge_source(store: Store, row: int, file: str | None) -> Iterator[Finding]
         yield Finding(scan, "its source has changed since; convert again")
     elif prepared.record != record:
         yield Finding(scan, "its source gives another record; convert again with --rebuild")
-    elif encode_chunk(prepared.volume) != _stored_bytes(store, row):
+    elif (chunk := _intact_chunk(store, row)) and chunk != encode_chunk(prepared.volume):
         yield Finding(scan, "its source gives another volume; convert again with --rebuild")
 
 
-def _stored_bytes(store: Store, row: int) -> bytes:
+def _intact_chunk(store: Store, row: int) -> bytes | None:
+    """Return the bytes of a row's chunk, or None where it is missing, damaged or another's, which is found already."""
     try:
-        return (store.path / chunk_path(row)).read_bytes()
+        chunk = (store.path / chunk_path(row)).read_bytes()
     except OSError:
-        return b""
+        return None
+    return chunk if chunk_checksum(chunk) == store.checksums[row] else None

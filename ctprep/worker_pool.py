@@ -1,4 +1,4 @@
-"""Worker processes that do not outlive the process that started them."""
+"""Worker processes that do not outlive the process that started them, nor keep it waiting."""
 
 import multiprocessing
 import multiprocessing.connection
@@ -6,24 +6,46 @@ import os
 import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor
+from multiprocessing.connection import Connection
+
+SECONDS_TO_LEAVE = 1.0
+"""How long a worker may take to end once its pool is shut down."""
 
 
-def worker_processes(count: int) -> ProcessPoolExecutor:
-    """Return a pool of freshly started processes, which end when their parent does, however it ends.
+class WorkerProcesses(ProcessPoolExecutor):
+    """A pool of freshly started processes, which end when their parent does, however it ends.
 
     Fresh, because a fork would copy the locks that the parent's threads hold. Ctrl-C reaches all processes of a
     terminal; these leave it to their parent, or it would look as if a task had killed them.
+
+    A process that is killed may have held the lock under which results are sent, and then the others wait for it for
+    ever when they want to say goodbye. So `shutdown` gives them a moment, whatever they are doing.
+
+    Parameters
+    ----------
+    count : int
+        How many processes.
     """
-    return ProcessPoolExecutor(count, multiprocessing.get_context("spawn"), initializer=_obey_parent)
+
+    def __init__(self, count: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        until_closed, self._open = context.Pipe(duplex=False)
+        super().__init__(count, context, initializer=_obey_parent, initargs=(until_closed,))
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the processes: at once where nothing is left to do, and within `SECONDS_TO_LEAVE` in any case."""
+        self._open.close()
+        super().shutdown(wait, cancel_futures=cancel_futures)
 
 
-def _obey_parent() -> None:
+def _obey_parent(until_closed: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
-        threading.Thread(target=_wait_and_exit, args=(parent.sentinel,), daemon=True).start()
+        threading.Thread(target=_leave_in_time, args=(parent.sentinel, until_closed), daemon=True).start()
 
 
-def _wait_and_exit(sentinel: int) -> None:
-    multiprocessing.connection.wait([sentinel])
+def _leave_in_time(parent: int, until_closed: Connection) -> None:
+    if parent not in multiprocessing.connection.wait([parent, until_closed]):
+        multiprocessing.connection.wait([parent], SECONDS_TO_LEAVE)
     os._exit(1)

@@ -13,7 +13,12 @@ from ctprep.recipe import Recipe
 
 def reference_volume(path: Path, recipe: Recipe) -> np.ndarray:
     """Return the (x, y, z) float64 volume in [0, 1] that a scan gives under a recipe, before it is rounded."""
-    canonical = nibabel.as_closest_canonical(nibabel.load(path))
+    return reference_volume_of(nibabel.load(path), recipe)
+
+
+def reference_volume_of(image: nibabel.spatialimages.SpatialImage, recipe: Recipe) -> np.ndarray:
+    """Return the same from an image in memory."""
+    canonical = nibabel.as_closest_canonical(image)
     lower, upper = recipe.window
     hu = canonical.get_fdata(dtype=np.float64)
     volume = np.clip(np.where(np.isfinite(hu), hu, lower), lower, upper) - lower

@@ -20,7 +20,6 @@ OWNERS = {
     "zarr": {"ctprep/store.py", "ctprep/store_format.py"},
     "tensorflow": {"ctmodel/backend.py"},
     "keras": {"ctmodel/backend.py"},
-    "tensorstore": {"ctmodel/batches.py"},
     "click": {"cli.py"},
     "tqdm": {"cli.py"},
 }

@@ -140,6 +140,9 @@ WRONG = {
     "ctprep phantom new --scans 0": (2, "is not in the range"),
     "ctprep phantom new --difficulty absurd": (2, "is not one of"),
     "ctprep phantom new --shape 2 2 2": (2, "shape"),
+    "ctmodel augment out.zarr nothing out.png": (1, "no such scan"),
+    "ctmodel augment out.zarr CT-0/study_0000 out.png --augment weak": (2, "is not one of"),
+    "ctmodel augment out.zarr CT-0/study_0000 picture.txt": (1, "is not named as a picture"),
     "ctmodel train missing.zarr --run run": (1, "no store is here"),
     "ctmodel train damaged.zarr --run run": (1, "its array label is missing"),
     "ctmodel train out.zarr": (2, "Missing option"),
@@ -202,10 +205,9 @@ def test_a_mistake_is_said_in_one_line_and_destroys_nothing(crowded, monkeypatch
 def test_a_locked_target_is_said(raw, type_in):
     with Staging(raw.parent / "out.zarr").locked():
         result = type_in("ctprep convert raw out.zarr")
-    assert (result.exit_code, one_line(result)) == (
-        1,
-        f"Error: {raw.parent / 'out.zarr'}: another conversion is writing it; wait for it to end",
-    )
+    holder = f"process {os.getpid()} on {os.uname().nodename}"
+    said = f"Error: {raw.parent / 'out.zarr'}: {holder} is writing it; wait for it to end"
+    assert (result.exit_code, one_line(result)) == (1, said)
 
 
 def test_an_interruption_is_said_with_a_way_on(raw, type_in, monkeypatch):

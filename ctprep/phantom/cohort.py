@@ -18,7 +18,7 @@ from ctprep.nifti import write_nifti
 from ctprep.phantom.scan import make_scan
 from ctprep.phantom.settings import CohortSettings
 from ctprep.phantom.shapes import Array
-from ctprep.worker_pool import worker_processes
+from ctprep.worker_pool import WorkerProcesses
 
 TRUTH = "truth.csv"
 DECIMALS = 6  # of the numbers in the truth table
@@ -123,7 +123,7 @@ def _mapper(workers: int) -> Iterator[Callable]:
     if workers == 1:
         yield map
         return
-    pool = worker_processes(workers)
+    pool = WorkerProcesses(workers)
     try:
         yield pool.map
     except BrokenProcessPool as error:

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from ctmodel.ahead import started
-from ctmodel.augment import Augmentation
+from ctmodel.augment import Augmentation, augmentation_of
 from ctmodel.backend import make_reproducible, tf
 from ctmodel.batches import open_volumes
 from ctmodel.checkpoint import Checkpoint, save_checkpoint
@@ -39,7 +39,6 @@ from ctprep.phantom import CohortSettings, write_cohort
 from ctprep.recipe import Recipe
 
 BATCH = TrainSettings().batch_size
-SHIFT = TrainSettings().shift
 PRECISIONS = ("float32", "bfloat16")
 SEED = 0
 VALIDATION_SECONDS = 0.5
@@ -143,12 +142,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         store = make_store(folder, given.volumes)
-        compare(
-            trainer,
-            store,
-            given.rounds,
-            Augmentation(flip=False, shift=SHIFT if given.augmented else 0.0, intensity=0.0),
-        )
+        compare(trainer, store, given.rounds, augmentation_of("light" if given.augmented else "off"))
         checkpoint_cost(trainer, folder, given.rounds)
     compare_precisions(given.network, given.rounds)
 

@@ -1,5 +1,6 @@
 """A file is there whole or not at all, and JSON is strict both ways."""
 
+import csv
 import hashlib
 
 import pytest
@@ -49,6 +50,15 @@ def test_a_table_keeps_every_digit_and_odd_name(tmp_path):
     rows = [('a,"b"', 0.1 + 0.2), ("ü", 1 / 3), ("two\nlines", 0.0), ("a\u2028b\x0bc\x85d", 1.0)]
     write_csv(path, ("scan", "value"), rows)
     assert [(name, float(value)) for name, value in read_csv(path, ("scan", "value"))] == rows
+
+
+@pytest.mark.parametrize("name", ["=cmd|' /C calc'!A0", "+1", "-1", "@sum(a1)", "\t=1", "'quoted", "''"])
+def test_no_name_is_a_formula_to_a_spreadsheet_and_each_comes_back(tmp_path, name):
+    path = tmp_path / "table.csv"
+    write_csv(path, ("scan", "value"), [(name, -1.5)])
+    with path.open(newline="") as file:
+        assert list(csv.reader(file))[1] == [f"'{name}", "-1.5"]
+    assert read_csv(path, ("scan", "value")) == [[name, "-1.5"]]
 
 
 def test_a_field_that_is_too_large_for_a_table_is_damage(tmp_path):

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctmodel.order import cut_batches, epoch_order, row_keys
+from ctmodel.order import cut_batches, epoch_batches, epoch_order, replica_part, row_keys
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -53,3 +53,37 @@ def test_batches_hold_every_row_in_order_and_differ_by_one_at_most(n_rows, batch
     assert max(sizes, default=0) <= batch_size
     assert max(sizes, default=0) - min(sizes, default=0) <= 1
     assert len(batches) == -(-n_rows // batch_size)
+
+
+EPOCH = {"batch_size": 4, "seed": 7, "epoch": 1}
+
+
+def test_the_rows_of_each_step_never_change_by_accident():
+    rows = np.arange(100, 110)
+    batches = [batch.tolist() for batch in epoch_batches(rows, **EPOCH)]
+    assert batches == [[109, 103, 108, 107], [106, 100, 105], [104, 102, 101]]
+    thirds = {0: [[109], [106], [104]], 1: [[103], [100], [102]], 2: [[108, 107], [105], [101]]}
+    for replica, parts in thirds.items():
+        assert [part.tolist() for part in epoch_batches(rows, replica=replica, replicas=3, **EPOCH)] == parts
+
+
+@given(st.integers(1, 60), st.integers(1, 20), seeds, st.integers(0, 9), st.data())
+def test_an_epoch_begun_at_any_step_has_the_same_steps(n_rows, batch_size, seed, epoch, data):
+    whole = epoch_batches(np.arange(n_rows), batch_size=batch_size, seed=seed, epoch=epoch)
+    first = data.draw(st.integers(0, len(whole)))
+    rest = epoch_batches(np.arange(n_rows), batch_size=batch_size, seed=seed, epoch=epoch, first_step=first)
+    assert [batch.tolist() for batch in rest] == [batch.tolist() for batch in whole[first:]]
+
+
+@given(st.integers(1, 60), st.integers(1, 20), st.integers(1, 7))
+def test_the_replicas_parts_make_up_each_batch_in_its_order(n_rows, batch_size, replicas):
+    settings = {"batch_size": batch_size, "seed": 3, "epoch": 2}
+    whole = epoch_batches(np.arange(n_rows), **settings)
+    parts = [epoch_batches(np.arange(n_rows), replica=r, replicas=replicas, **settings) for r in range(replicas)]
+    for batch, shares in zip(whole, zip(*parts, strict=True), strict=True):
+        assert np.concatenate(shares).tolist() == batch.tolist()
+        assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_fewer_rows_than_replicas_leave_some_without():
+    assert [len(replica_part(np.arange(2), replica, 4)) for replica in range(4)] == [0, 1, 0, 1]

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from ctmodel.backend import tf
 from ctmodel.errors import SettingsError
-from ctmodel.replicas import check_enough, choose_strategy, part_bounds
+from ctmodel.order import part_bounds
+from ctmodel.replicas import check_enough, choose_strategy
 from tests.torture.training_kills import lines_of, weights_of
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ settings = st.builds(
     validation=st.floats(0.01, 0.49),
     test=st.floats(0.01, 0.49),
     seed=st.integers(0, 2**32 - 1),
-    shift=st.floats(0, 0.49),
+    augment=st.sampled_from(["off", "light", "strong"]),
     flip=st.booleans(),
 )
 
@@ -44,8 +44,7 @@ def test_settings_survive_json(chosen):
         ({"seed": 2**32}, "seed: 4294967296"),
         ({"threshold": "best"}, "half, validation"),
         ({"class_weights": 1}, "class_weights: 1"),
-        ({"shift": 0.5}, "shift: 0.5"),
-        ({"intensity": -0.1}, "intensity: -0.1"),
+        ({"augment": "weak"}, "augment: 'weak', expected one of off, light, strong"),
     ],
 )
 def test_a_value_outside_its_limits_is_named(wrong, named):

@@ -9,15 +9,15 @@ import ctprep
 from ctprep.errors import TargetError
 from ctprep.recipe import Recipe
 from ctprep.staging import Staging, exchange
-from ctprep.worker_pool import worker_processes
-from tests.torture import faults, kills, locks
+from ctprep.worker_pool import WorkerProcesses
+from tests.torture import faults, interruptions, kills, locks
 from tests.torture.cohort import write_naively
 
 
 @pytest.fixture(scope="module")
 def alone():
     """Give a function that calls another in a process that has no threads to fork, whatever was tested before."""
-    with worker_processes(1) as pool:
+    with WorkerProcesses(1) as pool:
         yield lambda function, *args, **kwargs: pool.submit(function, *args, **kwargs).result()
 
 
@@ -49,6 +49,11 @@ def test_of_eight_conversions_at_once_one_works(alone, tmp_path):
     assert seen.total() >= 20
     assert not figures.problems, figures
     assert seen.keys() <= {locks.ONE, locks.OTHER}
+
+
+def test_an_interrupted_command_ends_in_one_line_and_resumes(tmp_path):
+    figures, _ = interruptions.interruptions(tmp_path, 3)
+    assert not figures.problems, figures
 
 
 def test_the_harnesses_report_what_a_naive_writer_leaves(alone, tmp_path):

@@ -12,7 +12,7 @@ from ctprep.prepare import prepare
 from ctprep.recipe import Recipe
 from ctprep.records import Records
 from ctprep.scan import Rejection, Scan
-from ctprep.store import open_store
+from ctprep.store import Store, open_store
 from ctprep.store_format import StoreContents, write_tables
 from tests.conftest import reseal, write_scan
 
@@ -55,6 +55,9 @@ def test_what_is_written_is_read(tmp_path, dtype):
     for row, volume in enumerate(volumes):
         assert np.array_equal(store.volume(row), volume)
         assert store.volume(row).dtype == dtype
+        out = np.empty_like(volume)
+        store.read_into(row, out)
+        assert np.array_equal(out, volume)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -111,19 +114,28 @@ def test_every_array_of_the_contract_is_there_with_its_dtype_and_axes(tmp_path):
     assert attributes["recipe_digest"] == Recipe(shape=(8, 6, 4)).digest
 
 
+def read_into(store, row):
+    store.read_into(row, np.empty(store.recipe.shape, store.recipe.dtype))
+
+
+WAYS_TO_READ = [Store.volume, read_into]
+
+
+@pytest.mark.parametrize("read", WAYS_TO_READ)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_a_missing_volume_is_an_error_and_no_air(tmp_path, dtype):
+def test_a_missing_volume_is_an_error_and_no_air(tmp_path, dtype, read):
     build(tmp_path, dtype)
     (tmp_path / "out.zarr" / chunk_path(1)).unlink()
     store = open_store(tmp_path / "out.zarr")
     with pytest.raises(StoreError, match=r"the volume of é/1 \(row 1\) is missing"):
-        store.volume(1)
+        read(store, 1)
     assert np.isfinite(store.volume(0)).all()
     if dtype != "uint8":
         assert np.isnan(zarr.open_array(tmp_path / "out.zarr" / "volume")[1]).all()
 
 
-def test_a_damaged_volume_is_an_error(tmp_path):
+@pytest.mark.parametrize("read", WAYS_TO_READ)
+def test_a_damaged_volume_is_an_error(tmp_path, read):
     build(tmp_path)
     chunk = tmp_path / "out.zarr" / chunk_path(2)
     whole = chunk.read_bytes()
@@ -131,17 +143,42 @@ def test_a_damaged_volume_is_an_error(tmp_path):
     for position in range(0, len(whole), 7):
         chunk.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[position + 1 :])
         with pytest.raises(StoreError, match="the volume of é/2"):
-            store.volume(2)
+            read(store, 2)
+    for damaged in (b"", whole[:3], whole[:-1], whole + b"\0", whole * 99):
+        chunk.write_bytes(damaged)
+        with pytest.raises(StoreError, match="the volume of é/2"):
+            read(store, 2)
 
 
-def test_volumes_that_changed_places_are_an_error(tmp_path):
+def test_a_damaged_volume_leaves_the_array_as_it_was(tmp_path):
+    build(tmp_path)
+    chunk = tmp_path / "out.zarr" / chunk_path(2)
+    chunk.write_bytes(chunk.read_bytes()[:-1] + b"\0")
+    store = open_store(tmp_path / "out.zarr")
+    out = np.full(store.recipe.shape, 7, np.float16)
+    with pytest.raises(StoreError, match=r"é/2 \(row 2\) is damaged"):
+        store.read_into(2, out)
+    assert np.all(out == 7)
+
+
+def test_a_volume_that_cannot_be_read_is_an_error_that_names_it(tmp_path):
+    build(tmp_path)
+    chunk = tmp_path / "out.zarr" / chunk_path(1)
+    chunk.unlink()
+    chunk.mkdir()
+    with pytest.raises(StoreError, match=r"é/1 \(row 1\) cannot be read \(Is a directory\)"):
+        read_into(open_store(tmp_path / "out.zarr"), 1)
+
+
+@pytest.mark.parametrize("read", WAYS_TO_READ)
+def test_volumes_that_changed_places_are_an_error(tmp_path, read):
     build(tmp_path)
     first, second = (tmp_path / "out.zarr" / chunk_path(row) for row in (0, 1))
     whole = first.read_bytes()
     first.write_bytes(second.read_bytes())
     second.write_bytes(whole)
     with pytest.raises(StoreError, match="is not the one that was written"):
-        open_store(tmp_path / "out.zarr").volume(0)
+        read(open_store(tmp_path / "out.zarr"), 0)
 
 
 def test_a_store_of_an_older_arithmetic_is_read_but_prepares_nothing(tmp_path):
@@ -173,11 +210,12 @@ def test_the_metadata_s_bytes_do_not_depend_on_the_order_of_a_folder(tmp_path):
     assert names == sorted(names)
 
 
+@pytest.mark.parametrize("read", WAYS_TO_READ)
 @pytest.mark.parametrize("row", [-1, 3])
-def test_a_row_beyond_the_store_is_an_error(tmp_path, row):
+def test_a_row_beyond_the_store_is_an_error(tmp_path, row, read):
     build(tmp_path)
     with pytest.raises(StoreError, match="has no row"):
-        open_store(tmp_path / "out.zarr").volume(row)
+        read(open_store(tmp_path / "out.zarr"), row)
 
 
 def test_an_unknown_scan_is_an_error_that_says_why(tmp_path):

@@ -45,6 +45,7 @@ def test_each_damaged_volume_is_named_and_converting_again_mends_exactly_it(raw,
     damaged.write_bytes(damaged.read_bytes()[:-20])
     assert [where for where, _ in found(store)] == ["CT-0/study_0001", "CT-1/study_0004"]
     assert all(what.endswith("convert again to rebuild it") for _, what in found(store))
+    assert found(store, raw=raw, sample=None) == found(store)  # each is named once
     assert convert(raw, store, recipe=SMALL).reused == 4
     assert verify(store).findings == ()
     assert verify(store).digest == whole

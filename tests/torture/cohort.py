@@ -22,6 +22,7 @@ from ctprep.recipe import Recipe
 from ctprep.scan_task import Outcome, ScanTask, convert_scan
 from ctprep.verify import verify
 from tests.conftest import chest_hu, write_scan
+from tests.torture.report import Row
 from tests.torture.steps import AtStep, in_child, kill_at, watch
 
 RECIPE = Recipe(shape=(4, 4, 4))
@@ -45,6 +46,11 @@ class Figures:
     def note(self, where: str, problems: list[str]) -> None:
         self.problems.update(problems)
         self.examples += [f"{where}: {problem}" for problem in problems][: 20 - len(self.examples)]
+
+    def row(self, what: str, control: "Figures | str" = "") -> Row:
+        """Return what a report says of them."""
+        found = str(control).partition("\n")[0]
+        return Row(what, f"{self.states:,} states", self.problems.total(), self.examples, found)
 
     def __str__(self) -> str:
         problems = ", ".join(f"{count} {problem}" for problem, count in self.problems.items())

@@ -1,14 +1,9 @@
 """Every bit of a stored chunk, of the metadata and of the tables flipped: who notices.
 
-Usage: python -m tests.torture.damage [--every 1]
-
 A chunk is read by `ctprep verify`, zarr-python, TensorStore and zarrs. The null control is a
 volume in zarr-python's default codecs, which have no checksum.
 """
 
-import argparse
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -22,6 +17,7 @@ from ctprep.recipe import Recipe
 from ctprep.seal import is_sealed
 from ctprep.verify import verify
 from tests.conftest import chest_hu, write_scan
+from tests.torture.report import Row
 
 SHAPE = (8, 8, 4)
 ROW = 1
@@ -103,22 +99,17 @@ def control_figures(folder: Path, every: int) -> tuple[int, int]:
     return len(bits), sum(bits)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--every", type=int, default=1, help="flip each N-th bit")
-    every = parser.parse_args().every
-    folder = Path(tempfile.mkdtemp())
-    try:
-        store = make_store(folder)
-        count, unseen = chunk_figures(store, every)
-        print(f"chunk: {count} bits flipped; unseen by " + ", ".join(f"{name} {n}" for name, n in unseen.items()))
-        count, missed = table_figures(store, every)
-        print(f"metadata and tables: {count} bits flipped; unseen by verify {missed}")
-        count, wrong = control_figures(folder / "control", every)
-        print(f"null control, zarr-python's default codecs: {count} bits flipped, {wrong} read wrong without a word")
-    finally:
-        shutil.rmtree(folder)
-
-
-if __name__ == "__main__":
-    main()
+def long_version(empty_folder: Callable[[], Path], _seed: int) -> Iterator[Row]:
+    """Flip every bit."""
+    store = make_store(empty_folder())
+    count, unseen = chunk_figures(store, every=1)
+    tried, wrong = control_figures(empty_folder(), every=1)
+    yield Row(
+        f"each bit of a chunk flipped; read by {', '.join(unseen)}",
+        f"{count:,} bits",
+        sum(unseen.values()),
+        [f"{missed} unseen by {name}" for name, missed in unseen.items() if missed],
+        f"zarr-python's default codecs: {wrong:,} of {tried:,} bits read wrong without a word",
+    )
+    count, missed = table_figures(store, every=1)
+    yield Row("each bit of metadata and tables flipped; looked at by verify", f"{count:,} bits", missed)

@@ -3,22 +3,18 @@
 Each ends in one line that names the target and a way out, or as if nothing had happened where the step did not matter;
 the target is the old store or the new one; the same command once more gives the store that is made from nothing. The
 null control writes straight into the target.
-
-Usage: python -m tests.torture.faults [--every 1]
 """
 
-import argparse
 import errno
 import itertools
 import os
-import tempfile
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
 from ctprep.errors import CTPrepError
 from tests.torture.cohort import HISTORIES, NAME, Figures, History, Write, convert, make_history, write_naively
+from tests.torture.report import Row
 from tests.torture.steps import AtStep, count_steps, in_child
 
 FAULTS = (errno.ENOSPC, errno.EIO)
@@ -76,19 +72,8 @@ def _judge_words(said: str) -> list[str]:
     return [] if NAME in subject and way_out and "\n" not in said else ["told without the target or a way out"]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--every", type=int, default=1, help="let each N-th step fail")
-    every = parser.parse_args().every
-    harnesses = {
-        "failing steps": lambda folder: step_faults(folder, every=every),
-        "null control": lambda folder: step_faults(folder, every=every, names=["first"], write=write_naively),
-    }
-    for name, harness in harnesses.items():
-        started = time.monotonic()
-        with tempfile.TemporaryDirectory() as temporary:
-            print(f"{name}: {harness(Path(temporary))} ({time.monotonic() - started:.0f} s)", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+def long_version(empty_folder: Callable[[], Path], _seed: int) -> Iterator[Row]:
+    """Let every step of every history fail in every way."""
+    control = step_faults(empty_folder(), names=["first"], write=write_naively)
+    figures = step_faults(empty_folder())
+    yield figures.row("each step failing with ENOSPC or EIO, once or from then on, then resumed", control)

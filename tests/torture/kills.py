@@ -2,17 +2,13 @@
 
 After each kill the target is absent, the old store or the new one, byte for byte; after the same command once more it
 is the store that is made from nothing, and nothing else is left. The null control writes straight into the target.
-
-Usage: python -m tests.torture.kills [--kills 1000] [--worker-kills 60] [--every 1] [--seed 0]
 """
 
-import argparse
 import os
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -29,6 +25,7 @@ from tests.torture.cohort import (
     make_history,
     write_naively,
 )
+from tests.torture.report import Row
 from tests.torture.steps import FORK, count_steps, in_child, kill_at
 
 MOST_IN_A_ROW = 3
@@ -139,27 +136,13 @@ def _kill_at(history: History, number: int, figures: Figures, where: str) -> Non
     figures.note(where, history.judge(killed=True))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=1000, help="at random instants")
-    parser.add_argument("--worker-kills", type=int, default=60)
-    parser.add_argument("--every", type=int, default=1, help="kill before each N-th step")
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    harnesses = {
-        "kills at random instants": lambda folder: random_kills(folder, given.kills, seed=given.seed),
-        "kills of a worker": lambda folder: worker_kills(folder, given.worker_kills, seed=given.seed),
-        "kills before a step": lambda folder: step_kills(folder, every=given.every, seed=given.seed),
-        "null control, random instants": lambda folder: random_kills(
-            folder, 50, seed=given.seed, names=["first"], write=write_naively
-        ),
-        "null control, steps": lambda folder: step_kills(folder, names=["first"], write=write_naively),
-    }
-    for name, harness in harnesses.items():
-        started = time.monotonic()
-        with tempfile.TemporaryDirectory() as temporary:
-            print(f"{name}: {harness(Path(temporary))} ({time.monotonic() - started:.0f} s)", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+def long_version(empty_folder: Callable[[], Path], seed: int) -> Iterator[Row]:
+    """Kill 1,000 conversions at random instants, 60 workers, and conversions before each of their steps."""
+    naive = {"names": ["first"], "write": write_naively}
+    figures = random_kills(empty_folder(), 1000, seed=seed)
+    control = random_kills(empty_folder(), 50, seed=seed, **naive)  # type: ignore[arg-type]
+    yield figures.row("a conversion killed at a random instant, then resumed", control)
+    yield worker_kills(empty_folder(), 60, seed=seed).row("a worker process killed at a random instant")
+    figures = step_kills(empty_folder(), seed=seed)
+    control = step_kills(empty_folder(), seed=seed, **naive)  # type: ignore[arg-type]
+    yield figures.row("a conversion killed before each of its steps, and once more on resuming", control)

@@ -2,15 +2,12 @@
 
 One works; the others are told within a second. The target goes from one recipe to another and back, and whoever opens
 it sees the whole of one or of the other. The null control writes straight into the target, without a lock.
-
-Usage: python -m tests.torture.locks [--rounds 50] [--opens 10000]
 """
 
-import argparse
-import tempfile
+import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -32,18 +29,27 @@ from tests.torture.cohort import (
     convert,
     write_naively,
 )
+from tests.torture.report import Row
 from tests.torture.steps import FORK, in_child
 
 WRITERS = 8
 READERS = 2
-MOST_SECONDS_TO_TELL = 1.0
+MOST_SECONDS = 1.0
+"""Until the others are told, in the long version."""
+
 MOST_SECONDS_TO_WAIT = 20.0
 ONE, OTHER, INCOMPLETE, NOTHING, FAILED = "the one", "the other", "an incomplete one", "nothing", "failed"
 Read = Callable[[Path], str]
 
 
 def contention(
-    folder: Path, rounds: int, opens: int = 0, *, write: Write = convert, read: Read | None = None
+    folder: Path,
+    rounds: int,
+    opens: int = 0,
+    *,
+    write: Write = convert,
+    read: Read | None = None,
+    most_seconds: float = math.inf,
 ) -> tuple[Figures, Counter[str]]:
     """Let writers meet at least so many times, while readers open the store at least so many times.
 
@@ -64,15 +70,16 @@ def contention(
     while figures.states < rounds or opened.value < opens:
         figures.states += 1
         recipe = (OTHER_RECIPE, RECIPE)[figures.states % 2]
-        figures.note(f"round {figures.states}", _meet(partial(write, raw, out, recipe=recipe, rebuild=True)))
+        meeting = _meet(partial(write, raw, out, recipe=recipe, rebuild=True), most_seconds)
+        figures.note(f"round {figures.states}", meeting)
     stop.set()
     return figures, sum((reader.result() for reader in readers), Counter())
 
 
-def _meet(write: Write) -> list[str]:
+def _meet(write: Write, most_seconds: float) -> list[str]:
     """Let writers begin at once; the one that works goes on when the others have been told."""
     together, told, results = FORK.Barrier(WRITERS), FORK.Semaphore(0), FORK.SimpleQueue()
-    writers = [FORK.Process(target=_write, args=(write, together, told, results)) for _ in range(WRITERS)]
+    writers = [FORK.Process(target=_write, args=(write, most_seconds, together, told, results)) for _ in range(WRITERS)]
     for writer in writers:
         writer.start()
     outcomes = [results.get() for _ in writers]
@@ -83,7 +90,7 @@ def _meet(write: Write) -> list[str]:
     return problems + ([] if working == 1 else ["not one worked, but none or several"])
 
 
-def _write(write: Write, together: Any, told: Any, results: Any) -> None:
+def _write(write: Write, most_seconds: float, together: Any, told: Any, results: Any) -> None:
     @contextmanager
     def wait_for_the_others(_total: int) -> Iterator[Callable[[int], object]]:
         for _ in range(WRITERS - 1):
@@ -96,7 +103,7 @@ def _write(write: Write, together: Any, told: Any, results: Any) -> None:
         write(progress=wait_for_the_others)
         results.put("worked")
     except StoreLocked:
-        is_soon = time.monotonic() - started < MOST_SECONDS_TO_TELL
+        is_soon = time.monotonic() - started < most_seconds
         results.put("was told" if is_soon else "was told late")
     except Exception as error:  # noqa: BLE001 - to be counted
         results.put(f"ended in {type(error).__name__}")
@@ -161,22 +168,15 @@ def look_naively(out: Path) -> str:
     return INCOMPLETE if np.isnan(volumes).any() else ONE
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--opens", type=int, default=10_000)
-    given = parser.parse_args()
-    harnesses = {
-        "contention": lambda folder: contention(folder, given.rounds, given.opens),
-        "null control": lambda folder: contention(folder, 10, write=write_naively, read=look_naively),
-    }
-    for name, harness in harnesses.items():
-        started = time.monotonic()
-        with tempfile.TemporaryDirectory() as temporary:
-            figures, seen = harness(Path(temporary))
-            opens = ", ".join(f"{count} {what}" for what, count in sorted(seen.items()))
-            print(f"{name}: {figures}; {seen.total()} opens: {opens} ({time.monotonic() - started:.0f} s)", flush=True)
+def long_version(empty_folder: Callable[[], Path], _seed: int) -> Iterator[Row]:
+    """Let writers meet 50 times, while the store is opened 10,000 times."""
+    figures, seen = contention(empty_folder(), 50, 10_000, most_seconds=MOST_SECONDS)
+    control, seen_naively = contention(empty_folder(), 10, write=write_naively, read=look_naively)
+    yield figures.row("eight processes converting into one target at once", control)
+    wrong = seen.total() - seen[ONE] - seen[OTHER]
+    opened = "the store opened all the while, under two recipes in turn"
+    yield Row(opened, _counts(seen), wrong, control=_counts(seen_naively))
 
 
-if __name__ == "__main__":
-    main()
+def _counts(seen: Mapping[str, int]) -> str:
+    return f"{sum(seen.values()):,} opens: " + ", ".join(f"{count:,} {what}" for what, count in sorted(seen.items()))

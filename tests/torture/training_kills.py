@@ -2,17 +2,13 @@
 
 Each training writes a checkpoint after every step, so that kills meet half-written ones, and logs the rows of a step
 before it takes it. A resumed training must repeat one step at most. The null controls resume as a naive loop would.
-
-Usage: python -m tests.torture.training_kills [--kills 100] [--seed 0]
 """
 
-import argparse
 import dataclasses
 import multiprocessing
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
@@ -23,6 +19,7 @@ import numpy as np
 
 from tests.ctmodel.tiny_cohort import TINY, make_cohort
 from tests.torture.cohort import Figures
+from tests.torture.report import Row
 
 SETTINGS = dataclasses.replace(TINY, epochs=4, batch_size=3)
 MOST_IN_A_ROW = 3
@@ -250,21 +247,10 @@ def naive_kills(trainings: Trainings, naive: str) -> Figures:
     return figures
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--kills", type=int, default=100, help="at random instants")
-    parser.add_argument("--seed", type=int, default=0)
-    given = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
-        trainings = Trainings(Path(temporary))
-        print(f"a training takes {trainings.seconds:.1f} s, {len(lines_of(trainings.reference)) - 1} steps", flush=True)
-        for naive in NAIVE:
-            print(f"null control, {naive}: {naive_kills(trainings, naive)}", flush=True)
-        started = time.monotonic()
-        figures = random_kills(trainings, given.kills, seed=given.seed)
-        print(f"kills at random instants: {figures} ({time.monotonic() - started:.0f} s)")
-        trainings.close()
-
-
-if __name__ == "__main__":
-    main()
+def long_version(empty_folder: Callable[[], Path], seed: int) -> Iterator[Row]:
+    """Kill trainings 100 times."""
+    trainings = Trainings(empty_folder())
+    controls = [f"{naive}: {naive_kills(trainings, naive).problems.total()} problems" for naive in NAIVE]
+    figures = random_kills(trainings, 100, seed=seed)
+    trainings.close()
+    yield figures.row("a training killed at a random instant, then resumed", "a loop that " + ", that ".join(controls))

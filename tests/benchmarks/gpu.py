@@ -1,0 +1,146 @@
+"""What a GPU is fed, and what it waits for; says so and ends where there is none.
+
+Usage: python tests/benchmarks/gpu.py [--cpu] [--steps N], or make bench-gpu
+
+First the volumes of 64 x 64 x 32 float16 a second that arrive as a network's input, batches of 16, shifted as the
+default augmentation does, for each residency. Then the founding network in float32, in mixed precision and with
+XLA: its steps a second and the share of the time that it waits for data. --cpu measures the processor instead.
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from stores import write_store
+
+from ctmodel.augment import Augmentation
+from ctmodel.backend import accelerator, keras, tf
+from ctmodel.batches import open_volumes
+from ctmodel.network import build
+from ctmodel.pipeline import training_epoch
+from ctmodel.residency import Volumes, settle
+
+SHAPE = (64, 64, 32)
+N_SCANS, DISTINCT = 2048, 512
+BATCH = 16
+ROUNDS = 5
+RESIDENCIES = ("stream", "host", "device")
+MIXED = "mixed_float16" if accelerator() else "mixed_bfloat16"  # processors pool no float16
+WAYS = {
+    "float32": ("float32", False),
+    "mixed precision": (MIXED, False),
+    "float32, XLA": ("float32", True),
+    "mixed precision, XLA": (MIXED, True),
+}
+"""Keras's policy, and whether XLA compiles the step."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cpu", action="store_true", help="measure the processor")
+    parser.add_argument("--steps", type=int, default=200, help="of each training")
+    arguments = parser.parse_args()
+    if accelerator() is None and not arguments.cpu:
+        print("no GPU is found: nothing is measured (tests/benchmarks/gpu.py --cpu tries the processor)")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        opened, reader = open_volumes(write_store(Path(folder) / "scans.zarr", N_SCANS, SHAPE, distinct=DISTINCT))
+        rows = np.arange(len(opened))
+        held = {residency: settle(reader, rows, residency) for residency in RESIDENCIES}
+        print(f"{device_name()}; TensorFlow {tf.__version__}, Keras {keras.__version__}; batches of {BATCH}")
+        print_rates(held, rows)
+        print_trainings(held, rows, arguments.steps)
+
+
+def device_name() -> str:
+    for gpu in tf.config.list_physical_devices("GPU")[:1]:
+        return tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
+    return "processor"
+
+
+def epoch_of(volumes: Volumes, rows: np.ndarray, epoch: int) -> Iterator[tuple[np.ndarray, Any]]:
+    how = {"batch_size": BATCH, "seed": 0, "augmentation": Augmentation(shift=0.06)}
+    return training_epoch(volumes, rows, epoch=epoch, **how)
+
+
+def print_rates(held: dict[str, Volumes], rows: np.ndarray) -> None:
+    rates: dict[str, list[float]] = {residency: [] for residency in held}
+    for epoch in range(ROUNDS + 1):
+        for residency, volumes in held.items():
+            begin = time.perf_counter()
+            for _, arrived in epoch_of(volumes, rows, epoch):
+                last = arrived
+            float(last[0, 0, 0, 0, 0])  # what was queued on a GPU is done when this number is here
+            rates[residency].append(len(rows) / (time.perf_counter() - begin))
+    print(f"\n{'residency':<24}{'volumes/s':>12}")
+    for residency, of_residency in rates.items():
+        print(f"{residency:<24}{statistics.median(of_residency[1:]):>12,.0f}", flush=True)
+
+
+def print_trainings(held: dict[str, Volumes], rows: np.ndarray, steps: int) -> None:
+    print(f"\n{'founding network':<24}{'residency':<10}{'steps/s':>10}{'volumes/s':>12}{'waiting':>10}")
+    for way, (policy, compiled) in WAYS.items():
+        step = make_step(policy, compiled=compiled)
+        for residency, volumes in held.items():
+            rate, waiting = train(step, volumes, rows, steps)
+            print(f"{way:<24}{residency:<10}{rate:>10.1f}{rate * BATCH:>12,.0f}{waiting:>10.1%}", flush=True)
+
+
+def make_step(policy: str, *, compiled: bool) -> Any:
+    """Return a function that trains the founding network on one batch."""
+    keras.mixed_precision.set_global_policy(policy)
+    model = build("founding", SHAPE, 2)
+    keras.mixed_precision.set_global_policy("float32")
+    optimizer = keras.optimizers.Adam()
+    optimizer.build(model.trainable_variables)
+    scaled = keras.optimizers.LossScaleOptimizer(optimizer) if policy == "mixed_float16" else optimizer
+    scaled.build(model.trainable_variables)
+
+    @tf.function(jit_compile=compiled, reduce_retracing=not compiled)
+    def step(volumes: Any, labels: Any) -> Any:
+        with tf.GradientTape() as tape:
+            outputs = tf.cast(model(volumes, training=True), tf.float32)
+            loss = tf.reduce_mean(keras.losses.binary_crossentropy(labels[:, None], outputs))
+            objective = scaled.scale_loss(loss) if scaled is not optimizer else loss
+        scaled.apply(tape.gradient(objective, model.trainable_variables), model.trainable_variables)
+        return loss
+
+    return step
+
+
+def train(step: Any, volumes: Volumes, rows: np.ndarray, steps: int) -> tuple[float, float]:
+    """Return steps a second, and the share of the time in which the next batch was not there yet."""
+    batches = endless(volumes, rows)
+    run(step, batches, 3)  # traces, compiles, fills the queues
+    begin = time.perf_counter()
+    waited = run(step, batches, steps)
+    taken = time.perf_counter() - begin
+    return steps / taken, waited / taken
+
+
+def run(step: Any, batches: Iterator, steps: int) -> float:
+    """Train some steps; return the seconds that went by until batches came."""
+    waited, loss = 0.0, 0.0
+    for _ in range(steps):
+        begin = time.perf_counter()
+        rows, volumes = next(batches)
+        waited += time.perf_counter() - begin
+        loss = step(volumes, tf.constant(rows % 2, tf.float32))
+        float(loss)  # waits for the step, as a program that shows the loss does
+    return waited
+
+
+def endless(volumes: Volumes, rows: np.ndarray) -> Iterator[tuple[np.ndarray, Any]]:
+    epoch = 0
+    while True:
+        yield from epoch_of(volumes, rows, epoch)
+        epoch += 1
+
+
+if __name__ == "__main__":
+    main()

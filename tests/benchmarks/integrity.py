@@ -1,0 +1,96 @@
+"""What it costs that a store cannot lie: converting with and without digests, checksums, seal and sync, in turn.
+
+Usage: python tests/benchmarks/integrity.py
+
+gzip's own CRC is in both: no reader of gzip can leave it out. The scans are copies of the real scan lung1 where
+shared/data is, else of a phantom, told apart by a time in gzip's header.
+"""
+
+import itertools
+import shutil
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from unittest import mock
+
+from ctprep import Recipe, convert
+from ctprep.nifti import write_nifti
+from ctprep.phantom import CohortSettings, make_scan
+
+LUNG1 = Path(__file__).parents[3] / "shared" / "data" / "chest" / "lung1.nii.gz"
+SCANS = 24
+RUNS = 7
+MTIME = slice(4, 8)
+
+
+class NoDigest:
+    """Stands in for SHA-256: no work, and no two files alike."""
+
+    _numbers = itertools.count()
+
+    def update(self, content: bytes) -> None:
+        """Pass over it."""
+
+    def hexdigest(self) -> str:
+        return f"{next(self._numbers):064x}"
+
+
+@contextmanager
+def without_integrity() -> Iterator[None]:
+    with ExitStack() as patches:
+        for name, stand_in in {
+            "ctprep.nifti.hashlib": SimpleNamespace(sha256=NoDigest),
+            "ctprep.chunk.google_crc32c": SimpleNamespace(value=lambda _content: 0),
+            "ctprep.work_folder._crc32": lambda _entry: 0,
+            "ctprep.seal.seal_of": lambda _files: "0" * 64,
+            "ctprep.staging.sync_file_system": lambda _path: None,
+        }.items():
+            patches.enter_context(mock.patch(name, stand_in))
+        yield
+
+
+def write_scans(raw: Path) -> None:
+    raw.mkdir()
+    source = LUNG1
+    if not source.exists():
+        scan = make_scan(CohortSettings(shape=(512, 512, 48)), 0)
+        source = raw.with_name("phantom.nii.gz")
+        write_nifti(source, scan.stored, scan.affine, slope=scan.slope, inter=scan.inter)
+    content = bytearray(source.read_bytes())
+    for number in range(SCANS):
+        content[MTIME] = number.to_bytes(4, "little")
+        (raw / f"{number:03}.nii.gz").write_bytes(content)
+
+
+def cpu_and_wall_ms(raw: Path, out: Path) -> tuple[float, float]:
+    """Return what a scan takes: CPU time, and time."""
+    began, cpu_began = time.perf_counter(), time.process_time()
+    convert(raw, out, recipe=Recipe(), scheduler="synchronous")
+    spent = time.process_time() - cpu_began, time.perf_counter() - began
+    shutil.rmtree(out)
+    shutil.rmtree(out.with_name(f".{out.name}.ctprep"))
+    return 1e3 * spent[0] / SCANS, 1e3 * spent[1] / SCANS
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as temporary:
+        raw, out = Path(temporary, "raw"), Path(temporary, "out.zarr")
+        write_scans(raw)
+        cpu_and_wall_ms(raw, out)  # the warm-up
+        spent: dict[str, list[tuple[float, float]]] = {"with": [], "without": []}
+        for _ in range(RUNS):
+            spent["with"].append(cpu_and_wall_ms(raw, out))
+            with without_integrity():
+                spent["without"].append(cpu_and_wall_ms(raw, out))
+    print(f"converting {SCANS} scans, ms a scan, median of {RUNS} (each in turn)")
+    for place, what in enumerate(("CPU", "time")):
+        with_all, without = (statistics.median(run[place] for run in spent[kind]) for kind in ("with", "without"))
+        print(f"{what:<6}{with_all:>8.1f} with{without:>8.1f} without: {1 - without / with_all:.1%} of it is integrity")
+
+
+if __name__ == "__main__":
+    main()

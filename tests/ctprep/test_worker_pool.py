@@ -1,0 +1,46 @@
+"""Worker processes end when they should, whatever state they are in."""
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+from ctprep.worker_pool import WorkerProcesses
+
+ORPHANS = """
+import os, sys, time
+from ctprep.worker_pool import WorkerProcesses
+if __name__ == "__main__":
+    pool = WorkerProcesses(2)
+    print(*{future.result() for future in [pool.submit(os.getpid) for _ in range(20)]}, flush=True)
+    os.kill(os.getpid(), 9)
+"""
+
+
+def test_worker_processes_do_not_outlive_their_parent(tmp_path):
+    (tmp_path / "parent.py").write_text(ORPHANS)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    parent = subprocess.run(
+        [sys.executable, tmp_path / "parent.py"], env=environment, stdout=subprocess.PIPE, text=True, check=False
+    )
+    workers = [Path("/proc") / pid for pid in parent.stdout.split()]
+    assert workers
+    deadline = time.monotonic() + 20
+    while any(worker.exists() for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(worker.exists() for worker in workers)
+
+
+def never_leave() -> int:
+    """Keep this process from ending, as one is kept that waits for the lock of another that was killed."""
+    threading.Thread(target=time.sleep, args=(3600,)).start()
+    return os.getpid()
+
+
+def test_a_worker_that_cannot_leave_keeps_nobody_waiting():
+    pool = WorkerProcesses(2)
+    workers = {future.result() for future in [pool.submit(never_leave) for _ in range(4)]}
+    pool.shutdown()
+    assert not any(Path("/proc", str(worker)).exists() for worker in workers)

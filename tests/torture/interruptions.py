@@ -1,0 +1,121 @@
+"""`ctprep convert` interrupted at random instants, as by Ctrl-C and by `kill`, on every scheduler of one machine.
+
+It ends in one line that says how to resume, soon, and leaves no process; the target is absent or whole; the same
+command once more gives the store that is made from nothing. The instants begin when the folder beside the target is
+there.
+"""
+
+import itertools
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from ctprep.staging import Staging
+from tests.conftest import chest_hu, write_scan
+from tests.torture.cohort import NAME, Figures, tree
+from tests.torture.report import Row
+
+SCANS = 24
+SCHEDULERS = ("synchronous", "threads", "processes")
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+MOST_SECONDS = 2.0
+WAY_ON = "run the same command again to resume"
+ROOT = Path(__file__).parents[2]
+
+
+def interruptions(
+    folder: Path, count: int, *, seed: int = 0, most_seconds: float = math.inf
+) -> tuple[Figures, list[float]]:
+    """Interrupt conversions; return what was wrong, and the seconds that each took to end."""
+    rng, figures, seconds = np.random.default_rng(seed), Figures(), []
+    for number in range(SCANS):
+        write_scan(folder / "raw" / f"CT-{number % 2}" / f"s{number}.nii.gz", chest_hu((256, 256, 24), seed=number))
+    started = time.monotonic()
+    _finish(_start(folder, "fresh", "threads"))
+    whole, lasts = tree(folder / "fresh" / NAME), time.monotonic() - started
+    places = itertools.count()
+    while figures.states < count:
+        scheduler, what = str(rng.choice(SCHEDULERS)), SIGNALS[rng.integers(len(SIGNALS))]
+        place = str(next(places))
+        process = _start(folder, place, scheduler)
+        while process.poll() is None and not Staging(folder / place / NAME).folder.exists():
+            time.sleep(0.001)
+        time.sleep(rng.uniform(0, lasts))
+        began = time.monotonic()
+        _signal(process, what)
+        status, said = _finish(process)
+        took, found = time.monotonic() - began, tree(folder / place / NAME)
+        if status == 0 or (status == -what and found == whole):
+            continue  # it was done before, or was just leaving
+        seconds.append(took)
+        figures.states += 1
+        where = f"{scheduler}, {what.name}"
+        figures.note(where, [*_judge(process.pid, status, said, is_whole=found in (None, whole))])
+        figures.note(where, ["took too long"] if took > most_seconds else [])
+        status, said = _finish(_start(folder, place, scheduler))
+        resumed = status == 0 and tree(folder / place / NAME) == whole
+        figures.note(f"{where}, resumed", [] if resumed else ["differs from one made from nothing"])
+    return figures, seconds
+
+
+def _start(folder: Path, place: str, scheduler: str) -> subprocess.Popen[str]:
+    out = folder / place / NAME
+    out.parent.mkdir(exist_ok=True)
+    command = [sys.executable, "-c", "import cli; cli.ctprep()", "convert", folder / "raw", out]
+    return subprocess.Popen(
+        [*command, "--scheduler", scheduler, "--workers", "2", "--shape", "8", "8", "8"],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def _signal(process: subprocess.Popen[str], what: signal.Signals) -> None:
+    """Ctrl-C goes to every process of a terminal, `kill` to one."""
+    send = os.killpg if what is signal.SIGINT else os.kill
+    if process.poll() is None:
+        send(process.pid, what)
+
+
+def _finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    _, said = process.communicate(timeout=60)
+    return process.returncode, said
+
+
+def _judge(group: int, status: int, said: str, *, is_whole: bool) -> Iterator[str]:
+    if status != 1:
+        yield f"ended with {status}"
+    if "Traceback" in said or WAY_ON not in said:
+        yield "did not say how to resume"
+    if not is_whole:
+        yield "neither absent nor whole"
+    if _any_process_in(group):
+        yield "left a process"
+
+
+def _any_process_in(group: int) -> bool:
+    """Tell whether a process group lives on, beyond the moment that multiprocessing's tracker takes to end."""
+    for _ in range(100):
+        try:
+            os.killpg(group, 0)
+        except ProcessLookupError:
+            return False
+        time.sleep(0.02)
+    return True
+
+
+def long_version(empty_folder: Callable[[], Path], seed: int) -> Iterator[Row]:
+    """Interrupt 100 conversions."""
+    figures, seconds = interruptions(empty_folder(), 100, seed=seed, most_seconds=MOST_SECONDS)
+    spent = f"median {np.median(seconds):.2f} s, longest {max(seconds):.2f} s to end"
+    tried = f"{figures.states} conversions, {spent}"
+    yield Row("interrupted by SIGINT or SIGTERM, then resumed", tried, figures.problems.total(), figures.examples)
