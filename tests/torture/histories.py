@@ -3,10 +3,10 @@
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -175,8 +175,14 @@ def digest_of(state: tuple[tuple[tuple[str, tuple[str, int]], ...], Recipe]) -> 
     return _digests[state]
 
 
-def run_histories(examples: int, steps: int) -> int:
-    """Run the machine, always on the same histories; return how many steps were taken."""
+def run_histories(examples: int, steps: int, *, phases: Collection[Phase] = tuple(Phase)) -> int:
+    """Run the machine, always on the same histories; return how many steps were taken.
+
+    Raises
+    ------
+    AssertionError
+        If a store is not what it should be; without `Phase.shrink`, after the first history that leads there.
+    """
     global steps_taken
     before = steps_taken
     chosen = settings(
@@ -184,6 +190,7 @@ def run_histories(examples: int, steps: int) -> int:
         stateful_step_count=steps,
         deadline=None,
         derandomize=True,
+        phases=phases,
         suppress_health_check=list(HealthCheck),
     )
     run_state_machine_as_test(Histories, settings=chosen)
