@@ -31,15 +31,7 @@ def no_hang(seconds: float = LONGEST_SECONDS) -> Iterator[None]:
 
 
 class Peak:
-    """The most memory that this process has held since it was last asked to forget.
-
-    Examples
-    --------
-    >>> peak = Peak()
-    >>> block = b"x" * (50 << 20)
-    >>> peak.grown_mb() > 45
-    True
-    """
+    """The most memory that this process has held since it was last asked to forget."""
 
     def __init__(self) -> None:
         Path("/proc/self/clear_refs").write_text("5")  # resets VmHWM to what is held now
