@@ -5,7 +5,6 @@ are errors.
 """
 
 import os
-from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -66,10 +65,10 @@ def open_volumes(path: str | os.PathLike[str]) -> tuple[Store, "VolumeReader"]:
     return store, VolumeReader(store, identity)
 
 
-class BatchReader(ABC):
-    """Fills batches with volumes by threads, wherever it has them from.
+class VolumeReader:
+    """Reads the volumes of one store by threads; made by `open_volumes`.
 
-    Parameters
+    Attributes
     ----------
     shape : (x, y, z) ints
         Voxels of a volume.
@@ -77,11 +76,24 @@ class BatchReader(ABC):
         The stored dtype.
     """
 
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
-        self.shape, self.dtype = shape, dtype
+    def __init__(self, store: Store, identity: tuple[int, ...] | None) -> None:
+        self.shape, self.dtype = tuple(store.recipe.shape), np.dtype(store.recipe.dtype)
+        self._store, self._identity = store, identity
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="volumes")
         self._pool = Pool()
         keep_freed_memory()
+
+    def check(self, rows: np.ndarray) -> None:
+        """Raise `BadVolume` for the first row whose volume is missing or another's; damage is found on reading.
+
+        Four bytes a scan are read, so that a training need not find out in its last epoch.
+        """
+        for row in rows.tolist():
+            if not self._store.holds_chunk_of(row):
+                raise BadVolume(
+                    f"{self._store.path}: the volume of {self._store.scans[row]} (row {row}) is missing, or is not the "
+                    "one that was written; convert again to rebuild it"
+                )
 
     def read(self, batches: Iterable[np.ndarray], *, ahead: int = AHEAD) -> Iterator[Batch]:
         """Yield batches in order, while the next ones are being read.
@@ -103,8 +115,6 @@ class BatchReader(ABC):
             If a volume is missing or damaged.
         StoreChanged
             If the store is not the one that was opened.
-        LookupError
-            If a row is asked of those in memory that is not there.
         """
         under_way: deque[tuple[Batch, list[Future]]] = deque()
         try:
@@ -131,34 +141,6 @@ class BatchReader(ABC):
             self._check_unchanged()  # said first: a store that was replaced explains any damage
         return batch
 
-    @abstractmethod
-    def _fill(self, rows: np.ndarray, volumes: np.ndarray) -> None:
-        """Put the volumes of some rows into an array."""
-
-    @abstractmethod
-    def _check_unchanged(self) -> None:
-        """Raise `StoreChanged` if what is being read is not what was opened."""
-
-
-class VolumeReader(BatchReader):
-    """Reads the volumes of one store; made by `open_volumes`."""
-
-    def __init__(self, store: Store, identity: tuple[int, ...] | None) -> None:
-        super().__init__(tuple(store.recipe.shape), np.dtype(store.recipe.dtype))
-        self._store, self._identity = store, identity
-
-    def check(self, rows: np.ndarray) -> None:
-        """Raise `BadVolume` for the first row whose volume is missing or another's; damage is found on reading.
-
-        Four bytes a scan are read, so that a training need not find out in its last epoch.
-        """
-        for row in rows.tolist():
-            if not self._store.holds_chunk_of(row):
-                raise BadVolume(
-                    f"{self._store.path}: the volume of {self._store.scans[row]} (row {row}) is missing, or is not the "
-                    "one that was written; convert again to rebuild it"
-                )
-
     def _fill(self, rows: np.ndarray, volumes: np.ndarray) -> None:
         try:
             for row, volume in zip(rows.tolist(), volumes, strict=True):
@@ -172,53 +154,6 @@ class VolumeReader(BatchReader):
                 f"{self._store.path}: was replaced or edited while it was read; let no conversion write to it "
                 "meanwhile, and start again"
             )
-
-
-class MemoryReader(BatchReader):
-    """Reads volumes that are all in memory already.
-
-    Parameters
-    ----------
-    held : Batch
-        All there are, each row once.
-    """
-
-    def __init__(self, held: Batch) -> None:
-        super().__init__(held.volumes.shape[1:], held.volumes.dtype)
-        self._volumes, self._places = held.volumes, Places(held.rows)
-
-    def _fill(self, rows: np.ndarray, volumes: np.ndarray) -> None:
-        np.take(self._volumes, self._places.of(rows), axis=0, out=volumes, mode="clip")  # else it copies twice
-
-    def _check_unchanged(self) -> None:
-        """Accept what is in memory, which nobody else changes."""
-
-
-class Places:
-    """Where the volume of each row is among those in memory.
-
-    Examples
-    --------
-    >>> Places(np.array([7, 3, 5])).of(np.array([[5, 7], [3, 3]])).tolist()
-    [[2, 0], [1, 1]]
-    """
-
-    def __init__(self, rows: np.ndarray) -> None:
-        self._place_of = np.full(rows.max(initial=-1) + 2, -1)  # the last stands for all rows beyond
-        self._place_of[rows] = np.arange(len(rows))
-
-    def of(self, rows: np.ndarray) -> np.ndarray:
-        """Return the places of some rows, in the shape of their array.
-
-        Raises
-        ------
-        LookupError
-            If one of them is not in memory.
-        """
-        places = self._place_of[np.minimum(rows, len(self._place_of) - 1)]
-        if np.any(places < 0):
-            raise LookupError(f"row {rows[places < 0][0]} is not in memory, which holds the training part only")
-        return places
 
 
 def _cancel(parts: Iterable[Future]) -> None:

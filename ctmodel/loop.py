@@ -118,7 +118,7 @@ class Loop:
             self._take_step(rows, volumes)
             self._save_if_due()
         if number + 1 < settings.epochs:
-            self._upcoming = started(self._batches(number + 1))  # takes 0.1 to 0.3 s, in which we validate
+            self._upcoming = started(self._batches(number + 1))  # takes about 0.1 s, in which we validate
         epoch = Epoch(number + 1, step_size, *self._training_scores(), *self._validation_scores())
         is_best = self._end_epoch(epoch)
         self._task.run.write_history(self.history)

@@ -7,7 +7,7 @@ one crossing from Python to tf.data costs as much as reading four volumes.
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import groupby
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -16,13 +16,14 @@ from ctmodel.augment import Augmentation
 from ctmodel.backend import accelerator, tf
 from ctmodel.batches import Batch, VolumeReader
 from ctmodel.order import epoch_batches
-from ctmodel.residency import OnDevice, Volumes
+from ctmodel.residency import InMemory, Volumes
 
 UINT8_STEPS = 254  # 1.0 in a store of bytes
 PREFETCHED = 2  # batches ready on the device's side
 BLOCK_BYTES = 16 << 20  # of volumes in a block
 BLOCKS_AHEAD = 2  # under way beside the one in hand
 BLOCK_BATCHES = 64  # in a block of small volumes
+GATHERED = 2  # batches that are gathered from host memory at once
 
 Draw = Callable[[np.ndarray], Any]
 
@@ -78,7 +79,7 @@ def training_epoch(
 
     Parameters
     ----------
-    volumes : VolumeReader, MemoryReader or OnDevice
+    volumes : VolumeReader or InMemory
         A store, or what `residency.settle` made of it.
     rows : (n,) int array
         The rows to train on.
@@ -166,8 +167,7 @@ def plain_batches(reader: VolumeReader, batches: Iterable[Batch]) -> Iterator[tu
     """
     raised: list[Exception] = []
     signature = (tf.TensorSpec((None,), tf.int64), tf.TensorSpec((None, *reader.shape), reader.dtype))
-    pairs = _recording(lambda: ((batch.rows, batch.volumes) for batch in batches), raised)
-    dataset = tf.data.Dataset.from_generator(pairs, output_signature=signature)
+    dataset = _generated(lambda: ((batch.rows, batch.volumes) for batch in batches), raised, signature)
     dataset = dataset.map(_with_input).prefetch(PREFETCHED)
     for rows, volumes in _reraising(dataset, raised):
         yield rows.numpy(), volumes
@@ -220,13 +220,33 @@ def _steps(volumes: Volumes, batches: list[np.ndarray], draw: Draw, raised: list
             yield Step(block, items, tf.nest.map_structure(lambda *one: np.stack(one), *map(draw, block)))
 
     signature = _signature(volumes, draw(np.zeros(1, np.int64)))
-    dataset = tf.data.Dataset.from_generator(_recording(generate, raised), output_signature=signature)
-    return dataset.flat_map(tf.data.Dataset.from_tensor_slices)  # slices, not copies
+    steps = _generated(generate, raised, signature).flat_map(tf.data.Dataset.from_tensor_slices)  # slices, not copies
+    if not isinstance(volumes, InMemory) or _cross_as_places(volumes):
+        return steps
+
+    @tf.autograph.experimental.do_not_convert
+    def gather(step: Step) -> Step:
+        return step._replace(items=volumes.gather(step.items))
+
+    return steps.map(gather, num_parallel_calls=GATHERED)
+
+
+def _generated(source: Callable[[], Iterable], raised: list[Exception], signature: Any) -> Any:
+    """Return the dataset of what a generator function yields; what that raises is added to a list, as it was."""
+    options = tf.data.Options()
+    options.autotune.enabled = False  # nothing is left to tune, and each epoch would end with 0.2 s of waiting for it
+    dataset = tf.data.Dataset.from_generator(_recording(source, raised), output_signature=signature)
+    return dataset.with_options(options)
+
+
+def _cross_as_places(volumes: Volumes) -> TypeGuard[InMemory]:
+    """Tell whether it is the accelerator that gathers a batch."""
+    return isinstance(volumes, InMemory) and volumes.on_accelerator
 
 
 def _items(volumes: Volumes, blocks: list[np.ndarray]) -> Iterator[np.ndarray]:
     """Yield the items of blocks of (k, n) rows, with as many axes before their own."""
-    if isinstance(volumes, OnDevice):
+    if isinstance(volumes, InMemory):
         yield from map(volumes.places, blocks)
     else:
         read = volumes.read((block.ravel() for block in blocks), ahead=BLOCKS_AHEAD)
@@ -236,7 +256,7 @@ def _items(volumes: Volumes, blocks: list[np.ndarray]) -> Iterator[np.ndarray]:
 
 def _signature(volumes: Volumes, draws: Any) -> Step:
     """Return the types of a block of (k, n) rows, given the draws of one batch."""
-    item = ((), np.int64) if isinstance(volumes, OnDevice) else (volumes.shape, volumes.dtype)
+    item = ((), np.int64) if isinstance(volumes, InMemory) else (volumes.shape, volumes.dtype)
     return Step(
         tf.TensorSpec((None, None), tf.int64),
         tf.TensorSpec((None, None, *item[0]), item[1]),
@@ -249,7 +269,7 @@ def _inputs(volumes: Volumes, steps: Any) -> Iterable:
 
     @tf.autograph.experimental.do_not_convert  # parsing the source would cost half of the time to the first batch
     def prepare(step: Step) -> Any:
-        return _changed(volumes.gather(step.items) if isinstance(volumes, OnDevice) else step.items, step.draws)
+        return _changed(volumes.gather(step.items) if _cross_as_places(volumes) else step.items, step.draws)
 
     device = accelerator()
     if device is None:

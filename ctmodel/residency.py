@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ctmodel.backend import accelerator, free_accelerator_bytes, tf
-from ctmodel.batches import Batch, MemoryReader, Places, VolumeReader
+from ctmodel.batches import Batch, VolumeReader
 from ctmodel.errors import SettingsError
 from ctmodel.memory import available_bytes
 from ctmodel.settings import RESIDENCIES
@@ -13,18 +13,30 @@ from ctmodel.settings import RESIDENCIES
 SHARE = 0.5  # of the free memory that volumes may take; the rest is for the training
 
 
-class OnDevice:
-    """Volumes that are all on the accelerator, or on the processor where there is none.
+class InMemory:
+    """Volumes that are all in memory, as one tensor.
 
     Parameters
     ----------
     held : Batch
         All there are, each row once.
+    on_accelerator : bool
+        Whether the accelerator is to hold them, or the processor where there is none.
+
+    Attributes
+    ----------
+    shape : (x, y, z) ints
+    dtype : dtype
+        The stored dtype.
+    on_accelerator : bool
+        As asked: batches are gathered where they are worked on, not before they get there.
     """
 
-    def __init__(self, held: Batch) -> None:
-        self.shape, self.dtype = held.volumes.shape[1:], held.volumes.dtype
-        self._places, self._tensor = Places(held.rows), _on_accelerator(held.volumes)
+    def __init__(self, held: Batch, *, on_accelerator: bool) -> None:
+        self.shape, self.dtype, self.on_accelerator = held.volumes.shape[1:], held.volumes.dtype, on_accelerator
+        self._tensor = _on_accelerator(held.volumes) if on_accelerator else _on_host(held.volumes)
+        self._place_of = np.full(held.rows.max(initial=-1) + 2, -1)  # the last stands for all rows beyond
+        self._place_of[held.rows] = np.arange(len(held.rows))
 
     def places(self, rows: np.ndarray) -> np.ndarray:
         """Return where the volumes of some rows are, in the shape of their array.
@@ -34,14 +46,17 @@ class OnDevice:
         LookupError
             If one of them is not there.
         """
-        return self._places.of(rows)
+        places = self._place_of[np.minimum(rows, len(self._place_of) - 1)]
+        if np.any(places < 0):
+            raise LookupError(f"row {rows[places < 0][0]} is not in memory, which holds the training part only")
+        return places
 
     def gather(self, places: Any) -> Any:
         """Return the (n, x, y, z) volumes at some places, in the stored dtype, without leaving the device."""
         return tf.cast(tf.gather(self._tensor, places), self.dtype)
 
 
-Volumes = VolumeReader | MemoryReader | OnDevice
+Volumes = VolumeReader | InMemory
 
 
 def settle(reader: VolumeReader, rows: np.ndarray, residency: str = "auto") -> Volumes:
@@ -58,7 +73,7 @@ def settle(reader: VolumeReader, rows: np.ndarray, residency: str = "auto") -> V
 
     Returns
     -------
-    VolumeReader, MemoryReader or OnDevice
+    VolumeReader or InMemory
         What `pipeline.training_epoch` takes.
 
     Raises
@@ -79,7 +94,7 @@ def settle(reader: VolumeReader, rows: np.ndarray, residency: str = "auto") -> V
     if residency == "stream":
         return reader
     (held,) = reader.read([rows])
-    return OnDevice(held) if residency == "device" else MemoryReader(held)
+    return InMemory(held, on_accelerator=residency == "device")
 
 
 def fitting_residency(n_bytes: int, *, accelerator_bytes: int, host_bytes: int) -> str:
@@ -95,10 +110,15 @@ def fitting_residency(n_bytes: int, *, accelerator_bytes: int, host_bytes: int) 
     return "host" if n_bytes <= SHARE * host_bytes else "stream"
 
 
+def _on_host(volumes: np.ndarray) -> Any:
+    with tf.device("/CPU:0"):
+        return tf.experimental.dlpack.from_dlpack(volumes.__dlpack__())  # shares the memory
+
+
 def _on_accelerator(volumes: np.ndarray) -> Any:
     """Return an array as a tensor; bytes as float16, since TensorFlow gathers no bytes on a GPU."""
+    tensor = _on_host(volumes)
     with tf.device("/CPU:0"):
-        tensor = tf.experimental.dlpack.from_dlpack(volumes.__dlpack__())  # shares the memory
         tensor = tf.cast(tensor, tf.float16) if tensor.dtype == tf.uint8 else tensor
     with tf.device(accelerator() or "/CPU:0"):
         return tf.identity(tensor)

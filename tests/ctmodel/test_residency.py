@@ -9,12 +9,12 @@ from tiny_cohort import TINY
 
 from ctmodel.augment import Augmentation
 from ctmodel.backend import accelerator, free_accelerator_bytes, tf
-from ctmodel.batches import MemoryReader, open_volumes
+from ctmodel.batches import open_volumes
 from ctmodel.errors import BadVolume, SettingsError, StoreChanged
 from ctmodel.memory import available_bytes
 from ctmodel.order import replica_part
 from ctmodel.pipeline import blocks_of, training_dataset, training_epoch
-from ctmodel.residency import OnDevice, fitting_residency, settle
+from ctmodel.residency import InMemory, fitting_residency, settle
 from ctmodel.settings import Execution
 from ctmodel.train import train
 
@@ -77,7 +77,7 @@ def test_the_dataset_holds_the_stored_dtype_until_the_accelerator(cohort, tmp_pa
     dataset = training_dataset(volumes, ROWS, augmentation=CHANGED, **EPOCH)
     assert isinstance(dataset, tf.data.Dataset)
     for step in dataset:
-        stored = volumes.gather(step.items) if isinstance(volumes, OnDevice) else step.items
+        stored = volumes.gather(step.items) if residency == "device" else step.items
         assert stored.dtype == tf.uint8
         np.testing.assert_array_equal(stored, [store.volume(row) for row in step.rows.numpy()])
         assert len(step.draws.gain) == len(step.rows)
@@ -148,7 +148,9 @@ def test_volumes_are_held_where_they_fit():
 
 def test_a_small_part_is_held_without_being_asked(store_path, monkeypatch):
     _, reader = open_volumes(store_path)
-    assert isinstance(settle(reader, ROWS), MemoryReader)
+    held = settle(reader, ROWS)
+    assert isinstance(held, InMemory)
+    assert not held.on_accelerator
     monkeypatch.setattr("ctmodel.residency.available_bytes", lambda: 0)
     assert settle(reader, ROWS) is reader
 
