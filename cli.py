@@ -450,6 +450,7 @@ training_settings = options(
     ),
     training_setting("augment", click.Choice(STRENGTHS), "How far scans are turned, scaled, shifted, … at random."),
     training_setting("flip", bool, "Mirror left and right at random."),
+    training_setting("xla", bool, "Compile each step with XLA, for one GPU; on CPUs it is slower."),
 )
 
 

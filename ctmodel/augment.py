@@ -34,7 +34,7 @@ class Augmentation:
     cutout : float
         Longest side of a box that becomes air, as a share of each axis.
     mixup : float
-        Largest share of another scan of the batch; see `mix`.
+        Largest share of another scan of the batch, up to 0.5; see `mix`.
     """
 
     flip: bool = False
@@ -57,7 +57,9 @@ PRESETS = {
     "off": Augmentation(),
     # how patients lie and how scanners are set; HU stay what they are
     "light": Augmentation(rotation=5, tilt=2, scale=0.05, shift=0.06),
-    "strong": Augmentation(rotation=15, tilt=5, scale=0.15, shift=0.1, intensity=0.1, noise=0.03, cutout=0.4),
+    "strong": Augmentation(
+        rotation=15, tilt=5, scale=0.15, shift=0.1, intensity=0.1, noise=0.03, cutout=0.4, mixup=0.4
+    ),
 }
 
 
@@ -97,10 +99,6 @@ class Draws(NamedTuple):
         Decides the noise of each voxel.
     hole : (n, 3, 2) int32 array
         First voxel along each axis of a box that becomes air, and the first one behind it.
-    share : (n,) float32 array
-        How much of the scan itself is in what `mix` makes of it.
-    toward : (n,) int32 array
-        How many places further the scan stands that is mixed in: 1, -1, or 0 for the last of an odd batch.
     """
 
     source_from_target: np.ndarray
@@ -109,6 +107,19 @@ class Draws(NamedTuple):
     noise: np.ndarray
     key: np.ndarray
     hole: np.ndarray
+
+
+class Mixing(NamedTuple):
+    """What a batch does to each of its scans.
+
+    Attributes
+    ----------
+    share : (n,) float32 array
+        How much of the scan itself is in what `mix` makes of it.
+    toward : (n,) int32 array
+        How many places further the scan stands that is mixed in: 1, -1, or 0 for the last of an odd batch.
+    """
+
     share: np.ndarray
     toward: np.ndarray
 
@@ -118,9 +129,7 @@ NUMBERS = {"flip": 1, "angle": 3, "size": 1, "step": 3, "tone": 2, "noise": 2, "
 
 
 def draw(augmentation: Augmentation, rows: np.ndarray, *, shape: tuple[int, ...], seed: int, epoch: int) -> Draws:
-    """Draw the changes of a batch.
-
-    All but `toward`, which is the place in the batch, depends on a scan's own row alone.
+    """Draw the changes of each scan of a batch, which depend on its own row alone.
 
     Parameters
     ----------
@@ -153,9 +162,18 @@ def draw(augmentation: Augmentation, rows: np.ndarray, *, shape: tuple[int, ...]
         noise=(augmentation.noise * unit["noise"][:, 0]).astype(np.float32),
         key=(unit["noise"][:, 1] * 2.0**31).astype(np.int32),
         hole=_hole(np.array(shape), sides=augmentation.cutout * unit["hole"][:, :3], place=unit["hole"][:, 3:]),
-        share=(1 - augmentation.mixup * unit["share"][:, 0]).astype(np.float32),
-        toward=_to_the_neighbour(len(rows)),
     )
+
+
+def draw_mixing(augmentation: Augmentation, rows: np.ndarray, *, seed: int, epoch: int) -> Mixing:
+    """Draw how the scans of a batch are mixed; parameters are those of `draw`.
+
+    Returns
+    -------
+    Mixing
+    """
+    share = 1 - augmentation.mixup * _numbers(rows, seed=seed, epoch=epoch)["share"][:, 0]
+    return Mixing(share.astype(np.float32), _to_the_neighbour(len(rows)))
 
 
 def _numbers(rows: np.ndarray, *, seed: int, epoch: int) -> dict[str, np.ndarray]:
@@ -182,7 +200,7 @@ def _to_the_neighbour(n: int) -> np.ndarray:
 
 @tf.function(jit_compile=True, autograph=False)  # a seventh of the time (make bench-augment)
 def apply(volumes: Any, draws: Draws) -> Any:
-    """Change a batch as drawn, but for mixing it.
+    """Change each scan of a batch as drawn.
 
     Parameters
     ----------
@@ -240,18 +258,18 @@ def _is_in_hole(hole: Any, shape: tuple[int, ...]) -> Any:
     return inside
 
 
-def mix(values: Any, draws: Draws) -> Any:
+def mix(values: Any, mixing: Mixing) -> Any:
     """Add to each scan of a batch some of its neighbour in the batch (Zhang and others 2018).
 
     Neighbours are chance acquaintances, since the order of an epoch is a shuffle. They are two by two, so the result is
-    the same whether a batch is mixed as a whole or after it was cut into parts of an even length. A loss needs the
-    labels mixed alike.
+    the same whether a batch is mixed as a whole or after it was cut into parts of an even length. The labels are to be
+    mixed alike.
 
     Parameters
     ----------
     values : (n, ...) float32 tensor
         Volumes, or labels as (n, classes) shares.
-    draws : Draws
+    mixing : Mixing
         Of the same scans.
 
     Returns
@@ -260,12 +278,12 @@ def mix(values: Any, draws: Draws) -> Any:
 
     Examples
     --------
-    >>> draws = draw(Augmentation(mixup=0.5), np.arange(2), shape=(8, 8, 8), seed=0, epoch=0)
-    >>> mix(np.eye(2, dtype=np.float32), draws).numpy().round(2)
+    >>> mixing = draw_mixing(Augmentation(mixup=0.5), np.arange(2), seed=0, epoch=0)
+    >>> mix(np.eye(2, dtype=np.float32), mixing).numpy().round(2)
     array([[0.63, 0.37],
            [0.19, 0.81]], dtype=float32)
     """
     values = tf.convert_to_tensor(values)
-    others = tf.gather(values, tf.range(tf.shape(values)[0]) + draws.toward)
-    share = tf.reshape(draws.share, (-1, *[1] * (len(values.shape) - 1)))
-    return others + (values - others) * share
+    others = tf.gather(values, tf.range(tf.shape(values)[0]) + mixing.toward)
+    share = tf.reshape(mixing.share, (-1, *[1] * (len(values.shape) - 1)))
+    return values * share + others * (1 - share)

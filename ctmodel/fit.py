@@ -76,54 +76,61 @@ class Trainer:
         How much a scan of each class counts in the loss.
     strategy : tf.distribute.Strategy, optional
         Which replicas share each batch; by default there is one.
+    xla : bool
+        Let XLA compile the way to the gradients and back; for one replica.
     """
 
-    def __init__(self, model: keras.Model, weights: np.ndarray, *, strategy: Any = None) -> None:
+    def __init__(self, model: keras.Model, weights: np.ndarray, *, strategy: Any = None, xla: bool = False) -> None:
         self.model = model
         self._strategy = strategy or tf.distribute.get_strategy()
         with self._strategy.scope():
             self._optimizer = keras.optimizers.Adam(epsilon=EPSILON)
             self._optimizer.build(model.trainable_variables)
         self._weights = tf.constant(weights, model.output.dtype)
-        signature = [tf.TensorSpec((None, *model.input_shape[1:])), tf.TensorSpec((None,), tf.int64)]
+        self._gradients = tf.function(self._gradients_of, jit_compile=True) if xla else self._gradients_of
+        signature = [tf.TensorSpec((None, *model.input_shape[1:])), tf.TensorSpec((None, len(weights)))]
         self._step = tf.function(self._train_step, input_signature=signature).get_concrete_function()
 
     def learn_at(self, step_size: float) -> None:
         """Set the optimizer's learning rate for the steps to come."""
         self._optimizer.learning_rate.assign(step_size)
 
-    def step(self, volumes: Any, labels: np.ndarray) -> Any:
+    def step(self, volumes: Any, shares: Any) -> Any:
         """Learn from one batch.
 
         Parameters
         ----------
         volumes : (n, x, y, z, 1) float32 tensor
-        labels : (n,) int array
+        shares : (n, classes) array or tensor
+            How much of each class a scan is: all of one, unless scans are mixed.
 
         Returns
         -------
         (n, outputs) float32 tensor
             What the network said of each as it was trained on it. On a GPU it may still be under way: reading it waits.
         """
-        return self._step(volumes, tf.constant(labels, tf.int64))
+        return self._step(volumes, tf.convert_to_tensor(shares, tf.float32))
 
-    def _train_step(self, volumes: Any, labels: Any) -> Any:
+    def _train_step(self, volumes: Any, shares: Any) -> Any:
         """Let each replica learn from its part of a batch; return the outputs of all."""
-        n = tf.cast(tf.shape(labels)[0], self._weights.dtype)
-        outputs = self._strategy.run(self._learn, args=(volumes, labels, n))
+        n = tf.cast(tf.shape(shares)[0], self._weights.dtype)
+        outputs = self._strategy.run(self._learn, args=(volumes, shares, n))
         return tf.concat(self._strategy.experimental_local_results(outputs), axis=0)
 
-    def _learn(self, volumes: Any, labels: Any, n: Any) -> Any:
+    def _learn(self, volumes: Any, shares: Any, n: Any) -> Any:
         """Learn from this replica's part of a batch of n scans; the optimizer sums the gradients of all parts."""
-        volumes, labels = own_part(volumes), own_part(labels)
+        outputs, gradients = self._gradients(own_part(volumes), own_part(shares), n)
+        self._optimizer.apply(gradients, self.model.trainable_variables)
+        return outputs
+
+    def _gradients_of(self, volumes: Any, shares: Any, n: Any) -> tuple[Any, list]:
+        """Return the outputs for a part of a batch of n scans, and what the part adds to the gradients."""
         with tf.GradientTape() as tape:
             outputs = self.model(volumes, training=True)
-            losses = _cross_entropy(labels, outputs) * tf.gather(self._weights, labels)
+            losses = _cross_entropies(outputs, n_classes=shares.shape[1]) * shares * self._weights
             penalty = sum(self.model.losses) / self._strategy.num_replicas_in_sync
             loss = tf.reduce_sum(losses) / n + penalty
-        variables = self.model.trainable_variables
-        self._optimizer.apply(tape.gradient(loss, variables), variables)
-        return outputs
+        return outputs, tape.gradient(loss, self.model.trainable_variables)
 
     def state(self) -> list[np.ndarray]:
         """Return copies of all variables: weights, moments, and the states of random layers."""
@@ -147,7 +154,14 @@ class Trainer:
         return [*self.model.variables, *self._optimizer.variables]
 
 
-def _cross_entropy(labels: Any, outputs: Any) -> Any:
+def _cross_entropies(outputs: Any, *, n_classes: int) -> Any:
+    """Return what each scan would cost in each class, (n, classes).
+
+    Keras looks behind the probabilities for what they were made of, so that none is rounded to 0 or 1.
+    """
     if outputs.shape[-1] == 1:
-        return keras.losses.binary_crossentropy(tf.cast(labels, outputs.dtype)[:, None], outputs)
-    return keras.losses.sparse_categorical_crossentropy(labels, outputs)
+        of_class = [keras.losses.binary_crossentropy(tf.fill(tf.shape(outputs), float(c)), outputs) for c in (0, 1)]
+    else:
+        every = tf.fill(tf.shape(outputs)[:1], 1)
+        of_class = [keras.losses.sparse_categorical_crossentropy(every * c, outputs) for c in range(n_classes)]
+    return tf.stack(of_class, axis=1)

@@ -13,7 +13,7 @@ import numpy as np
 
 from ctmodel import metrics
 from ctmodel.ahead import started
-from ctmodel.augment import augmentation_of
+from ctmodel.augment import augmentation_of, draw_mixing, mix
 from ctmodel.backend import keras
 from ctmodel.batches import VolumeReader
 from ctmodel.checkpoint import Checkpoint, load_latest, save_checkpoint
@@ -74,13 +74,15 @@ class Loop:
             n_classes=len(task.store.classes),
             balanced=task.settings.class_weights,
         )
-        self._trainer, self._predictor = Trainer(model, self._weights, strategy=strategy), Predictor(model)
+        self._trainer = Trainer(model, self._weights, strategy=strategy, xla=task.settings.xla)
+        self._predictor = Predictor(model)
         self.history: list[Epoch] = []
         self._best: list[np.ndarray] = []
         self._steps = 0  # of the epoch under way, of which the following tell
         self._rows: list[np.ndarray] = []
         self._outputs: list[Any] = []
         self._restore()
+        self._augmentation = augmentation_of(task.settings.augment, flip=task.settings.flip)
         self._volumes = settle(task.reader, task.split.rows("train"), task.execution.residency)
         self._upcoming = self._batches(len(self.history), first_step=self._steps)
         self._saved = time.monotonic()
@@ -133,17 +135,25 @@ class Loop:
             batch_size=settings.batch_size,
             seed=settings.seed,
             epoch=epoch,
-            augmentation=augmentation_of(settings.augment, flip=settings.flip),
+            augmentation=self._augmentation,
             first_step=first_step,
         )
 
     def _take_step(self, rows: np.ndarray, volumes: Any) -> None:
         with uninterrupted():
-            self._outputs.append(self._trainer.step(volumes, self._task.store.labels[rows]))
+            self._outputs.append(self._trainer.step(volumes, self._shares(rows)))
             self._rows.append(rows)
             self._steps += 1
         if self._steps > 1:  # a GPU works on this step while we fetch the next batch, but is never two ahead
             self._outputs[-2] = np.asarray(self._outputs[-2])
+
+    def _shares(self, rows: np.ndarray) -> Any:
+        """Return how much of each class the scans of a batch are, (n, classes)."""
+        store, epoch = self._task.store, len(self.history)
+        shares = np.eye(len(store.classes), dtype=np.float32)[store.labels[rows]]
+        if not self._augmentation.mixup:
+            return shares
+        return mix(shares, draw_mixing(self._augmentation, rows, seed=self._task.settings.seed, epoch=epoch))
 
     def _end_epoch(self, epoch: Epoch) -> bool:
         """Count an epoch; return whether it is the best so far."""
@@ -156,6 +166,7 @@ class Loop:
         return is_best
 
     def _training_scores(self) -> tuple[float, float, float]:
+        """Judge what was said of the scans as they were learned from; a mixed one by what most of it is."""
         labels = self._task.store.labels[np.concatenate(self._rows)]
         return _epoch_scores(labels, class_probabilities(np.concatenate(self._outputs)), self._weights)
 

@@ -5,7 +5,6 @@ one crossing from Python to tf.data costs as much as reading four volumes.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
 from itertools import groupby
 from typing import Any, NamedTuple, TypeGuard
 
@@ -25,7 +24,7 @@ BLOCKS_AHEAD = 2  # under way beside the one in hand
 BLOCK_BATCHES = 64  # in a block of small volumes
 GATHERED = 2  # batches that are gathered from host memory at once
 
-Draw = Callable[[np.ndarray], Any]
+Draw = Callable[[np.ndarray], tuple[Any, Any]]
 
 
 class Step(NamedTuple):
@@ -38,11 +37,14 @@ class Step(NamedTuple):
         Volumes in the stored dtype, or their places on the accelerator that holds them.
     draws : Draws or ()
         How each scan is changed; empty where none is.
+    mixing : Mixing or ()
+        How they are then mixed; empty where they are not.
     """
 
     rows: Any
     items: Any
     draws: Any
+    mixing: Any
 
 
 def to_input(volumes: Any) -> Any:
@@ -92,12 +94,13 @@ def training_epoch(
     first_step : int
         Steps of the epoch that are over, from which a resumed training goes on.
     replica, replicas : int
-        Which part of each batch is wanted, from 0, and into how many it is cut.
+        Which part of each batch is wanted, from 0, and into how many it is cut. Scans are mixed within a part.
 
     Yields
     ------
     rows : (m,) int64 array
     volumes : (m, x, y, z, 1) float32 tensor
+        Mixed, where that is asked for, as `augment.draw_mixing` says of the same rows, seed and epoch.
 
     Raises
     ------
@@ -132,7 +135,8 @@ def training_dataset(
 ) -> Any:
     """Return an epoch of training as the tf.data.Dataset of its steps, as they cross to the accelerator.
 
-    Parameters are those of `training_epoch`, which also scales and changes the volumes: `to_input`, `augment.apply`.
+    Parameters are those of `training_epoch`, which also scales and changes the volumes: `to_input`, `augment.apply`,
+    `augment.mix`.
 
     Returns
     -------
@@ -205,10 +209,14 @@ def blocks_of(batches: Iterable[np.ndarray], *, row_bytes: int) -> Iterator[np.n
 
 
 def _drawing(volumes: Volumes, augmentation: Augmentation, *, seed: int, epoch: int) -> Draw:
-    """Return what draws the changes of a batch of rows; () where nothing is to change."""
-    if augmentation.changes_nothing:
-        return lambda _rows: ()
-    return partial(augment.draw, augmentation, shape=volumes.shape, seed=seed, epoch=epoch)
+    """Return what draws the changes of a batch of rows and its mixing; () in place of each that is not asked for."""
+
+    def draw(rows: np.ndarray) -> tuple[Any, Any]:
+        draws = augment.draw(augmentation, rows, shape=volumes.shape, seed=seed, epoch=epoch)
+        mixing = augment.draw_mixing(augmentation, rows, seed=seed, epoch=epoch) if augmentation.mixup else ()
+        return draws, mixing
+
+    return (lambda _rows: ((), ())) if augmentation.changes_nothing else draw
 
 
 def _steps(volumes: Volumes, batches: list[np.ndarray], draw: Draw, raised: list[Exception]) -> Any:
@@ -217,7 +225,7 @@ def _steps(volumes: Volumes, batches: list[np.ndarray], draw: Draw, raised: list
 
     def generate() -> Iterator[Step]:
         for block, items in zip(blocks, _items(volumes, blocks), strict=True):
-            yield Step(block, items, tf.nest.map_structure(lambda *one: np.stack(one), *map(draw, block)))
+            yield Step(block, items, *tf.nest.map_structure(lambda *one: np.stack(one), *map(draw, block)))
 
     signature = _signature(volumes, draw(np.zeros(1, np.int64)))
     steps = _generated(generate, raised, signature).flat_map(tf.data.Dataset.from_tensor_slices)  # slices, not copies
@@ -255,13 +263,13 @@ def _items(volumes: Volumes, blocks: list[np.ndarray]) -> Iterator[np.ndarray]:
             yield batch.volumes.reshape(*block.shape, *volumes.shape)
 
 
-def _signature(volumes: Volumes, draws: Any) -> Step:
-    """Return the types of a block of (k, n) rows, given the draws of one batch."""
+def _signature(volumes: Volumes, draws: tuple[Any, Any]) -> Step:
+    """Return the types of a block of (k, n) rows, given what is drawn for one batch."""
     item = ((), np.int64) if isinstance(volumes, InMemory) else (volumes.shape, volumes.dtype)
     return Step(
         tf.TensorSpec((None, None), tf.int64),
         tf.TensorSpec((None, None, *item[0]), item[1]),
-        tf.nest.map_structure(lambda one: tf.TensorSpec((None, None, *one.shape[1:]), one.dtype), draws),
+        *tf.nest.map_structure(lambda one: tf.TensorSpec((None, None, *one.shape[1:]), one.dtype), draws),
     )
 
 
@@ -270,7 +278,8 @@ def _inputs(volumes: Volumes, steps: Any) -> Iterable:
 
     @tf.autograph.experimental.do_not_convert  # parsing the source would cost half of the time to the first batch
     def prepare(step: Step) -> Any:
-        return _changed(volumes.gather(step.items) if _cross_as_places(volumes) else step.items, step.draws)
+        stored = volumes.gather(step.items) if _cross_as_places(volumes) else step.items
+        return _changed(stored, step.draws, step.mixing)
 
     device = accelerator()
     if device is None:
@@ -279,9 +288,10 @@ def _inputs(volumes: Volumes, steps: Any) -> Iterable:
 
 
 @tf.function(reduce_retracing=True, autograph=False)
-def _changed(volumes: Any, draws: Any) -> Any:
+def _changed(volumes: Any, draws: Any, mixing: Any) -> Any:
     inputs = to_input(volumes)
-    return augment.apply(inputs, draws) if draws else inputs
+    changed = augment.apply(inputs, draws) if draws else inputs
+    return augment.mix(changed, mixing) if mixing else changed
 
 
 def _recording(source: Callable[[], Iterable], raised: list[Exception]) -> Callable[[], Iterator]:

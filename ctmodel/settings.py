@@ -52,6 +52,9 @@ class TrainSettings:
         How far a scan is changed at random in each epoch; `ctmodel.augment.PRESETS` has the numbers.
     flip : bool
         Mirror left and right at random; off, because lungs are not symmetrical.
+    xla : bool
+        Let XLA compile each step; it rounds otherwise, and dropout draws other numbers. Off, because it is slower on
+        CPUs (tests/benchmarks/gpu.py).
 
     Raises
     ------
@@ -83,6 +86,7 @@ class TrainSettings:
     threshold: str = "half"
     augment: str = "light"
     flip: bool = False
+    xla: bool = False
 
     def __post_init__(self) -> None:
         _check(self, _LIMITS)
@@ -205,6 +209,7 @@ _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "threshold": (lambda value: value in THRESHOLDS, f"one of {', '.join(THRESHOLDS)}"),
     "augment": (lambda value: value in STRENGTHS, f"one of {', '.join(STRENGTHS)}"),
     "flip": _flag(),
+    "xla": _flag(),
 }
 
 _EXECUTION_LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {

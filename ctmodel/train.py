@@ -12,7 +12,7 @@ from ctmodel import metrics
 from ctmodel.backend import make_reproducible
 from ctmodel.batches import open_volumes
 from ctmodel.checkpoint import save_weights
-from ctmodel.errors import RunError
+from ctmodel.errors import RunError, SettingsError
 from ctmodel.history import EpochReport, best_epoch
 from ctmodel.inference import load_predictor, predict_rows
 from ctmodel.loop import Loop, Task
@@ -118,13 +118,16 @@ def train(
     strategy = choose_strategy(execution.strategy)
     n_replicas = strategy.num_replicas_in_sync
     check_enough(n_replicas, n_rows=len(task.split.rows("train")), batch_size=settings.batch_size)
+    if settings.xla and n_replicas > 1:
+        raise SettingsError(f"xla: compiles for one device, and there are {n_replicas}; choose --strategy none")
     network = _network(task, resume=resume)
     with strategy.scope():
         model = build(**asdict(network))
     with task.run.locked():
         status = _begin(task, network, resume=resume)
         if status != ALREADY_FINISHED:
-            say(f"training the {network.name} network in {network.precision} on {describe_devices(strategy)}")
+            how = f"{network.precision}{', compiled by XLA,' if settings.xla else ''}"
+            say(f"training the {network.name} network in {how} on {describe_devices(strategy)}")
             loop = Loop(task, model, strategy=strategy)
             loop.run()
             _conclude(task, loop)

@@ -57,11 +57,11 @@ def from_memory(inputs: Any, epoch: int) -> Iterator[tuple[np.ndarray, Any]]:
         yield rows, tf.gather(inputs, rows)
 
 
-def pace_of(trainer: Trainer, batches: Iterator[tuple[np.ndarray, Any]], labels: np.ndarray) -> Pace:
+def pace_of(trainer: Trainer, batches: Iterator[tuple[np.ndarray, Any]], shares: np.ndarray) -> Pace:
     """Train for an epoch as `ctmodel.loop` does, and return how it went."""
     pace, outputs = Pace(), None
     for rows, volumes in timed(batches, pace):
-        before, outputs = outputs, trainer.step(volumes, labels[rows])
+        before, outputs = outputs, trainer.step(volumes, shares[rows])
         if before is not None:
             before.numpy()
     return pace
@@ -71,34 +71,34 @@ def compare(trainer: Trainer, store: Path, rounds: int, augmentation: Augmentati
     """Print the ratio of the paces, round by round."""
     opened, reader = open_volumes(store)
     rows = np.arange(len(opened))
-    labels = (np.maximum(opened.labels, 0) > 0).astype(np.int64)
+    shares = np.eye(2)[(np.maximum(opened.labels, 0) > 0).astype(int)]
     inputs = to_input(np.concatenate([batch.volumes for batch in reader.read(cut_batches(rows, BATCH))]))
-    ratios, shares, rates = [], [], []
+    ratios, waits, rates = [], [], []
     for epoch in range(rounds + 1):
         streamed = started(
             training_epoch(reader, rows, batch_size=BATCH, seed=SEED, epoch=epoch, augmentation=augmentation)
         )
         time.sleep(VALIDATION_SECONDS)
-        theirs = pace_of(trainer, from_memory(inputs, epoch), labels)
-        ours = pace_of(trainer, streamed, labels)
+        theirs = pace_of(trainer, from_memory(inputs, epoch), shares)
+        ours = pace_of(trainer, streamed, shares)
         ratios.append(theirs.seconds / ours.seconds)
-        shares.append(ours.waiting / ours.seconds)
+        waits.append(ours.waiting / ours.seconds)
         rates.append(ours.volumes / ours.seconds)
-    ratios, shares, rates = ratios[1:], shares[1:], rates[1:]
+    ratios, waits, rates = ratios[1:], waits[1:], rates[1:]
     print(f"from the store           {statistics.median(rates):>8.1f} volumes/s")
     print(f"over tensors in memory   {statistics.median(ratios):>8.3f}  ({min(ratios):.3f} to {max(ratios):.3f})")
-    print(f"waiting for data         {statistics.median(shares):>8.2%}  ({min(shares):.2%} to {max(shares):.2%})")
+    print(f"waiting for data         {statistics.median(waits):>8.2%}  ({min(waits):.2%} to {max(waits):.2%})")
 
 
 def compare_precisions(network: str, rounds: int) -> None:
     """Print how many steps each precision takes in the time of one in float32."""
     trainers = {precision: new_trainer(network, precision) for precision in PRECISIONS}
     volumes = tf.random.stateless_uniform((BATCH, *Recipe().shape, 1), seed=(0, 0))
-    labels, seconds = np.arange(BATCH) % 2, {precision: [] for precision in PRECISIONS}
+    shares, seconds = np.eye(2)[np.arange(BATCH) % 2], {precision: [] for precision in PRECISIONS}
     for _ in range(rounds + 1):
         for precision, trainer in trainers.items():
             begun = time.perf_counter()
-            trainer.step(volumes, labels).numpy()
+            trainer.step(volumes, shares).numpy()
             seconds[precision].append(time.perf_counter() - begun)
     whole = np.array(seconds["float32"][1:])
     print(f"a step in float32        {np.median(whole) * 1e3:>8.1f} ms")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage, stats
 
-from ctmodel.augment import PRESETS, Augmentation, Draws, apply, augmentation_of, draw, mix
+from ctmodel.augment import PRESETS, Augmentation, Draws, Mixing, apply, augmentation_of, draw, draw_mixing, mix
 from ctmodel.settings import STRENGTHS, TrainSettings
 
 SHAPE = (9, 8, 5)
@@ -40,7 +40,7 @@ def test_a_scan_s_draws_do_not_depend_on_its_company(seed, epoch, rows):
     together = draw(ALL, np.array(rows), shape=SHAPE, seed=seed, epoch=epoch)
     for place, row in enumerate(rows):
         alone = draw(ALL, np.array([row]), shape=SHAPE, seed=seed, epoch=epoch)
-        for name in set(Draws._fields) - {"toward"}:
+        for name in set(Draws._fields):
             np.testing.assert_array_equal(getattr(together, name)[place], getattr(alone, name)[0])
 
 
@@ -59,7 +59,8 @@ def test_draws_fill_their_range_and_stay_in_it():
     assert (size.min(), size.max()) == pytest.approx((1 / 1.3, 1.3), abs=0.01)
     for values, bounds in ((draws.gain, (0.8, 1.2)), (draws.offset, (-0.2, 0.2)), (draws.noise, (0, 0.1))):
         assert (values.min(), values.max()) == pytest.approx(bounds, abs=0.01)
-    assert (draws.share.min(), draws.share.max()) == pytest.approx((0.5, 1), abs=0.01)
+    share = draw_mixing(ALL, np.arange(4000), seed=0, epoch=0).share
+    assert (share.min(), share.max()) == pytest.approx((0.5, 1), abs=0.01)
     sides = draws.hole[:, :, 1] - draws.hole[:, :, 0]
     assert (sides.min(axis=0).tolist(), sides.max(axis=0).tolist()) == ([0, 0, 0], [5, 5, 3])
     assert draws.hole[:, :, 0].min(axis=0).tolist() == [0, 0, 0]
@@ -71,7 +72,7 @@ def test_draws_fill_their_range_and_stay_in_it():
 
 def test_another_epoch_draws_anew():
     first, second = (draw(ALL, np.arange(50), shape=SHAPE, seed=0, epoch=epoch) for epoch in (0, 1))
-    for name in set(Draws._fields) - {"toward"}:
+    for name in set(Draws._fields):
         assert np.any(getattr(first, name) != getattr(second, name)), name
 
 
@@ -83,7 +84,7 @@ def test_draws_stay_what_they_were():
         (0.9244383, -0.1442125, 0.0447608), abs=1e-7
     )
     assert (draws.key[0], draws.hole[0].tolist()) == (749378677, [[2, 5], [5, 5], [3, 5]])
-    assert draws.share[0] == pytest.approx(0.9908032, abs=1e-7)
+    assert draw_mixing(ALL, np.array([7]), seed=1, epoch=2).share[0] == pytest.approx(0.9908032, abs=1e-7)
 
 
 def test_the_strengths_of_the_settings_are_the_presets():
@@ -104,7 +105,8 @@ def test_nothing_asked_changes_nothing(shape):
     volumes = noisy_volumes(shape=shape)
     draws = draw(Augmentation(), np.arange(6), shape=shape, seed=0, epoch=0)
     np.testing.assert_array_equal(apply(volumes, draws), volumes)
-    np.testing.assert_array_equal(mix(volumes, draws), volumes)
+    mixing = draw_mixing(Augmentation(), np.arange(6), seed=0, epoch=0)
+    np.testing.assert_array_equal(mix(volumes, mixing), volumes)
 
 
 def test_a_flip_mirrors_x():
@@ -213,19 +215,19 @@ def test_noise_is_the_scan_s_and_the_epoch_s_own():
 
 def test_mixing_shares_scan_and_label_alike():
     volumes, labels = noisy_volumes(5), np.eye(5, dtype=np.float32)
-    draws = draw(Augmentation(mixup=0.5), np.arange(5), shape=SHAPE, seed=0, epoch=0)
-    shares = mix(labels, draws).numpy()
+    mixing = draw_mixing(Augmentation(mixup=0.5), np.arange(5), seed=0, epoch=0)
+    shares = mix(labels, mixing).numpy()
     np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-6)
-    np.testing.assert_allclose(np.diag(shares)[:4], draws.share[:4], atol=1e-6)
+    np.testing.assert_allclose(np.diag(shares)[:4], mixing.share[:4], atol=1e-6)
     assert shares[4].tolist() == [0, 0, 0, 0, 1]  # has no neighbour
-    np.testing.assert_allclose(mix(volumes, draws), np.tensordot(shares, volumes, axes=1), atol=1e-6)
+    np.testing.assert_allclose(mix(volumes, mixing), np.tensordot(shares, volumes, axes=1), atol=1e-6)
 
 
 @pytest.mark.parametrize("replicas", [2, 4])
 def test_mixing_even_parts_of_a_batch_mixes_the_batch(replicas):
     volumes = noisy_volumes(8)
-    draws = draw(ALL, np.arange(8), shape=SHAPE, seed=0, epoch=0)
-    parts = zip(*(np.split(field, replicas) for field in (volumes, *draws)), strict=True)
+    mixing = draw_mixing(ALL, np.arange(8), seed=0, epoch=0)
+    parts = zip(*(np.split(field, replicas) for field in (volumes, *mixing)), strict=True)
     np.testing.assert_array_equal(
-        np.concatenate([mix(part, Draws(*its_draws)) for part, *its_draws in parts]), mix(volumes, draws)
+        np.concatenate([mix(part, Mixing(*its_mixing)) for part, *its_mixing in parts]), mix(volumes, mixing)
     )

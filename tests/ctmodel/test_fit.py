@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from ctmodel.backend import make_reproducible
+from ctmodel.backend import keras, make_reproducible, tf
 from ctmodel.checkpoint import load_weights, save_weights
 from ctmodel.errors import NetworkError, RunDamaged
 from ctmodel.fit import Trainer, class_weights, learning_rate
@@ -11,6 +11,7 @@ from ctmodel.network import build, class_probabilities
 
 SHAPE = (16, 16, 8)
 LABELS = np.array([0, 1, 0, 1, 0, 1])
+SHARES = np.eye(2)[LABELS]
 
 
 def epoch_of_bright_and_dark():
@@ -25,7 +26,7 @@ def train_epoch(trainer, *, step_size=0.01):
     """Take a step for each of the two batches; return labels and probabilities in the order of the visit."""
     trainer.learn_at(step_size)
     batches = epoch_of_bright_and_dark()
-    outputs = [trainer.step(volumes, LABELS[rows]) for rows, volumes in batches]
+    outputs = [trainer.step(volumes, SHARES[rows]) for rows, volumes in batches]
     return np.concatenate([LABELS[rows] for rows, _ in batches]), class_probabilities(np.concatenate(outputs))
 
 
@@ -85,6 +86,33 @@ def test_a_class_of_weight_zero_teaches_nothing():
     for _ in range(12):
         _, probabilities = train_epoch(trainer)
     assert np.all(probabilities[:, 1] > 0.5)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_a_mixed_scan_costs_the_share_of_each_class(n_classes):
+    """The gradient of a mixture is the mixture of the gradients."""
+    volumes = np.random.default_rng(3).random((1, *SHAPE, 1), dtype=np.float32)
+    kernels = []
+    for share in (0.0, 1.0, 0.25):
+        trainer = new_trainer(n_classes=n_classes)
+        shares = np.array([[share, *[0] * (n_classes - 2), 1 - share]], np.float32)
+        gradients = trainer._gradients_of(tf.constant(volumes), tf.constant(shares), 1.0)[1]
+        kernels.append(gradients[-1].numpy())
+    np.testing.assert_allclose(kernels[2], 0.75 * kernels[0] + 0.25 * kernels[1], atol=1e-6)
+
+
+def test_xla_comes_to_the_same_weights_where_nothing_is_dropped_but_for_rounding():
+    states = []
+    for xla in (False, True):
+        make_reproducible(1)
+        model = build("compact", SHAPE, 2)
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.Dropout):
+                layer.rate = 0.0
+        trainer = Trainer(model, np.ones(2), xla=xla)
+        train_epoch(trainer)
+        states.append(np.concatenate([weight.value.numpy().ravel() for weight in trainer.model.trainable_variables]))
+    assert np.linalg.norm(states[0] - states[1]) < 1e-4 * np.linalg.norm(states[0])
 
 
 @pytest.mark.parametrize(("balanced", "expected"), [(True, [4 / (2 * 3), 4 / (2 * 1)]), (False, [1, 1])])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tiny_cohort import TINY
 
-from ctmodel.augment import Augmentation
+from ctmodel.augment import Augmentation, draw_mixing, mix
 from ctmodel.backend import accelerator, free_accelerator_bytes, tf
 from ctmodel.batches import open_volumes
 from ctmodel.errors import BadVolume, SettingsError, StoreChanged
@@ -21,7 +21,7 @@ from ctmodel.train import train
 ROWS = np.array([12, 1, 4, 6, 8, 9, 11])
 CHOICES = ("stream", "host", "device")
 EPOCH = {"batch_size": 3, "seed": 5, "epoch": 2}
-CHANGED = Augmentation(flip=True, shift=0.2, intensity=0.1)
+CHANGED = Augmentation(flip=True, shift=0.2, intensity=0.1, mixup=0.3)
 
 
 def epoch_of(volumes, *, augmentation=CHANGED, **how):
@@ -44,6 +44,17 @@ def test_every_residency_gives_the_same_batches(cohort, tmp_path, dtype, augment
             np.testing.assert_array_equal(volumes, expected_volumes)
 
 
+def test_volumes_are_mixed_as_their_labels_are(store_path):
+    _, reader = open_volumes(store_path)
+    plain, mixed = (epoch_of(reader, augmentation=Augmentation(mixup=mixup)) for mixup in (0, 0.5))
+    for (rows, volumes), (mixed_rows, mixed_volumes) in zip(plain, mixed, strict=True):
+        assert rows.tolist() == mixed_rows.tolist()
+        mixing = draw_mixing(Augmentation(mixup=0.5), rows, seed=EPOCH["seed"], epoch=EPOCH["epoch"])
+        shares = mix(np.eye(len(rows), dtype=np.float32), mixing)
+        np.testing.assert_allclose(mixed_volumes, np.tensordot(shares, volumes, axes=1), atol=1e-6)
+        assert not np.array_equal(volumes, mixed_volumes)
+
+
 @pytest.mark.parametrize("residency", CHOICES)
 def test_an_epoch_goes_on_at_any_step(store_path, residency):
     _, reader = open_volumes(store_path)
@@ -62,9 +73,10 @@ def test_an_epoch_goes_on_at_any_step(store_path, residency):
 def test_replicas_share_every_batch(store_path, residency, replicas):
     _, reader = open_volumes(store_path)
     volumes = settle(reader, ROWS, residency)
-    whole = epoch_of(volumes)
+    unmixed = dataclasses.replace(CHANGED, mixup=0.0)
+    whole = epoch_of(volumes, augmentation=unmixed)
     for replica in range(replicas):
-        parts = epoch_of(volumes, replica=replica, replicas=replicas)
+        parts = epoch_of(volumes, augmentation=unmixed, replica=replica, replicas=replicas)
         for (rows, some), (all_rows, expected) in zip(parts, whole, strict=True):
             assert rows.tolist() == replica_part(all_rows, replica, replicas).tolist()
             np.testing.assert_array_equal(some, replica_part(expected.numpy(), replica, replicas))

@@ -19,6 +19,7 @@ settings = st.builds(
     seed=st.integers(0, 2**32 - 1),
     augment=st.sampled_from(["off", "light", "strong"]),
     flip=st.booleans(),
+    xla=st.booleans(),
 )
 
 

@@ -6,6 +6,7 @@ import itertools
 import json
 import shutil
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,11 +20,13 @@ from ctmodel.errors import (
     RunExists,
     RunMismatch,
     RunMissing,
+    SettingsError,
     SplitError,
     StoreChanged,
     TrainingDiverged,
 )
 from ctmodel.files import read_csv, read_json
+from ctmodel.fit import Trainer
 from ctmodel.metrics import SMALLEST_PROBABILITY
 from ctmodel.pipeline import training_epoch
 from ctmodel.run_folder import Run
@@ -278,6 +281,36 @@ def test_three_classes_and_folds_are_trained_and_scored(tmp_path):
     assert set(result.scores.scores) == {"macro_auroc", "accuracy", "brier", "log_loss"} | recalls
     assert result.scores.n == 3
     assert result.scores.threshold.chosen_by == "likeliest"
+
+
+def test_scans_that_are_mixed_are_learned_as_what_they_are_of(store_path, tmp_path, monkeypatch):
+    seen, step = [], Trainer.step
+
+    def watched(trainer, volumes, shares):
+        seen.append(np.asarray(shares))
+        return step(trainer, volumes, shares)
+
+    monkeypatch.setattr(Trainer, "step", watched)
+    train(store_path, tmp_path / "run", dataclasses.replace(TINY, epochs=2, augment="strong"))
+    shares = np.concatenate(seen)
+    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-6)
+    assert 0.5 < shares.max(axis=1).min() < 0.9
+
+
+def test_a_run_that_xla_compiles_says_so(store_path, tmp_path):
+    said = []
+    settings = dataclasses.replace(TINY, epochs=1, xla=True)
+    train(store_path, tmp_path / "run", settings, say=said.append)
+    assert said == ["training the compact network in float32, compiled by XLA, on one CPU"]
+    assert Run(tmp_path / "run").settings().xla
+
+
+def test_xla_is_refused_where_devices_share_a_batch(store_path, tmp_path, monkeypatch):
+    two = SimpleNamespace(num_replicas_in_sync=2)
+    monkeypatch.setattr(sys.modules["ctmodel.train"], "choose_strategy", lambda _: two)
+    with pytest.raises(SettingsError, match="xla: compiles for one device, and there are 2; choose --strategy none"):
+        train(store_path, tmp_path / "run", dataclasses.replace(TINY, xla=True))
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_broken_store_stops_the_run_before_it_is_finished(store_path, tmp_path):
