@@ -1,10 +1,12 @@
-"""The first item of an iterator is made in the background, while its taker does something else."""
+"""What is needed next is made in the background, while its taker does something else."""
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 Item = TypeVar("Item")
+Made = TypeVar("Made")
 
 _NONE = object()
 
@@ -38,3 +40,36 @@ def started(items: Iterator[Item]) -> Iterator[Item]:
             yield from items
 
     return all_items()
+
+
+def mapped(make: Callable[[Item], Made], items: Iterable[Item], *, ahead: int) -> Iterator[Made]:
+    """Yield what a function makes of each item, in their order, while threads make the next ones.
+
+    Parameters
+    ----------
+    make : callable
+        Of one item; what it raises is raised when it is asked for.
+    items : iterable
+    ahead : int
+        How many are under way beside the one in hand, in as many threads.
+
+    Yields
+    ------
+    object
+
+    Examples
+    --------
+    >>> list(mapped(str.upper, "abc", ahead=2))
+    ['A', 'B', 'C']
+    """
+    threads = ThreadPoolExecutor(ahead)
+    under_way: deque[Future[Made]] = deque()
+    try:
+        for item in items:
+            under_way.append(threads.submit(make, item))
+            if len(under_way) > ahead:
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)

@@ -6,23 +6,23 @@ one crossing from Python to tf.data costs as much as reading four volumes.
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import groupby
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ctmodel import augment
+from ctmodel.ahead import mapped
 from ctmodel.augment import Augmentation
 from ctmodel.backend import accelerator, tf
 from ctmodel.batches import Batch, VolumeReader
 from ctmodel.order import epoch_batches
-from ctmodel.residency import InMemory, Volumes
+from ctmodel.residency import OnDevice, OnHost, Volumes
 
 UINT8_STEPS = 254  # 1.0 in a store of bytes
 PREFETCHED = 2  # batches ready on the device's side
 BLOCK_BYTES = 16 << 20  # of volumes in a block
 BLOCKS_AHEAD = 2  # under way beside the one in hand
 BLOCK_BATCHES = 64  # in a block of small volumes
-GATHERED = 2  # batches that are gathered from host memory at once
 
 Draw = Callable[[np.ndarray], tuple[Any, Any]]
 
@@ -81,7 +81,7 @@ def training_epoch(
 
     Parameters
     ----------
-    volumes : VolumeReader or InMemory
+    volumes : VolumeReader, OnHost or OnDevice
         A store, or what `residency.settle` made of it.
     rows : (n,) int array
         The rows to train on.
@@ -228,15 +228,7 @@ def _steps(volumes: Volumes, batches: list[np.ndarray], draw: Draw, raised: list
             yield Step(block, items, *tf.nest.map_structure(lambda *one: np.stack(one), *map(draw, block)))
 
     signature = _signature(volumes, draw(np.zeros(1, np.int64)))
-    steps = _generated(generate, raised, signature).flat_map(tf.data.Dataset.from_tensor_slices)  # slices, not copies
-    if not isinstance(volumes, InMemory) or _cross_as_places(volumes):
-        return steps
-
-    @tf.autograph.experimental.do_not_convert
-    def gather(step: Step) -> Step:
-        return step._replace(items=volumes.gather(step.items))
-
-    return steps.map(gather, num_parallel_calls=GATHERED)
+    return _generated(generate, raised, signature).flat_map(tf.data.Dataset.from_tensor_slices)  # slices, not copies
 
 
 def _generated(source: Callable[[], Iterable], raised: list[Exception], signature: Any) -> Any:
@@ -248,15 +240,12 @@ def _generated(source: Callable[[], Iterable], raised: list[Exception], signatur
     return dataset.with_options(options)
 
 
-def _cross_as_places(volumes: Volumes) -> TypeGuard[InMemory]:
-    """Tell whether it is the accelerator that gathers a batch."""
-    return isinstance(volumes, InMemory) and volumes.on_accelerator
-
-
 def _items(volumes: Volumes, blocks: list[np.ndarray]) -> Iterator[np.ndarray]:
     """Yield the items of blocks of (k, n) rows, with as many axes before their own."""
-    if isinstance(volumes, InMemory):
+    if isinstance(volumes, OnDevice):
         yield from map(volumes.places, blocks)
+    elif isinstance(volumes, OnHost):
+        yield from mapped(volumes.taken, blocks, ahead=BLOCKS_AHEAD)
     else:
         read = volumes.read((block.ravel() for block in blocks), ahead=BLOCKS_AHEAD)
         for block, batch in zip(blocks, read, strict=True):
@@ -265,7 +254,7 @@ def _items(volumes: Volumes, blocks: list[np.ndarray]) -> Iterator[np.ndarray]:
 
 def _signature(volumes: Volumes, draws: tuple[Any, Any]) -> Step:
     """Return the types of a block of (k, n) rows, given what is drawn for one batch."""
-    item = ((), np.int64) if isinstance(volumes, InMemory) else (volumes.shape, volumes.dtype)
+    item = ((), np.int64) if isinstance(volumes, OnDevice) else (volumes.shape, volumes.dtype)
     return Step(
         tf.TensorSpec((None, None), tf.int64),
         tf.TensorSpec((None, None, *item[0]), item[1]),
@@ -278,7 +267,7 @@ def _inputs(volumes: Volumes, steps: Any) -> Iterable:
 
     @tf.autograph.experimental.do_not_convert  # parsing the source would cost half of the time to the first batch
     def prepare(step: Step) -> Any:
-        stored = volumes.gather(step.items) if _cross_as_places(volumes) else step.items
+        stored = volumes.gather(step.items) if isinstance(volumes, OnDevice) else step.items
         return _changed(stored, step.draws, step.mixing)
 
     device = accelerator()

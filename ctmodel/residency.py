@@ -7,36 +7,50 @@ import numpy as np
 from ctmodel.backend import accelerator, free_accelerator_bytes, tf
 from ctmodel.batches import Batch, VolumeReader
 from ctmodel.errors import SettingsError
-from ctmodel.memory import available_bytes
+from ctmodel.memory import Pool, available_bytes
 from ctmodel.settings import RESIDENCIES
 
 SHARE = 0.5  # of the free memory that volumes may take; the rest is for the training
 
 
-class InMemory:
-    """Volumes that are all in memory, as one tensor.
+class OnHost:
+    """Volumes that are all in host memory.
 
     Parameters
     ----------
     held : Batch
         All there are, each row once.
-    on_accelerator : bool
-        Whether the accelerator is to hold them, or the processor where there is none.
-
-    Attributes
-    ----------
-    shape : (x, y, z) ints
-    dtype : dtype
-        The stored dtype.
-    on_accelerator : bool
-        As asked: batches are gathered where they are worked on, not before they get there.
     """
 
-    def __init__(self, held: Batch, *, on_accelerator: bool) -> None:
-        self.shape, self.dtype, self.on_accelerator = held.volumes.shape[1:], held.volumes.dtype, on_accelerator
-        self._tensor = _on_accelerator(held.volumes) if on_accelerator else _on_host(held.volumes)
-        self._place_of = np.full(held.rows.max(initial=-1) + 2, -1)  # the last stands for all rows beyond
-        self._place_of[held.rows] = np.arange(len(held.rows))
+    def __init__(self, held: Batch) -> None:
+        self.shape, self.dtype = held.volumes.shape[1:], held.volumes.dtype
+        self._places, self._volumes, self._pool = Places(held.rows), held.volumes, Pool()
+
+    def taken(self, rows: np.ndarray) -> np.ndarray:
+        """Return copies of the volumes of some rows, (..., x, y, z) for (...) rows.
+
+        Raises
+        ------
+        LookupError
+            If one of them is not there.
+        """
+        places = self._places.of(rows)
+        volumes = self._pool.empty((*rows.shape, *self.shape), self.dtype)
+        return np.take(self._volumes, places, axis=0, out=volumes, mode="clip")  # else it copies twice
+
+
+class OnDevice:
+    """Volumes that are all on the accelerator, or on the processor where there is none.
+
+    Parameters
+    ----------
+    held : Batch
+        All there are, each row once.
+    """
+
+    def __init__(self, held: Batch) -> None:
+        self.shape, self.dtype = held.volumes.shape[1:], held.volumes.dtype
+        self._places, self._tensor = Places(held.rows), _on_accelerator(held.volumes)
 
     def places(self, rows: np.ndarray) -> np.ndarray:
         """Return where the volumes of some rows are, in the shape of their array.
@@ -46,17 +60,41 @@ class InMemory:
         LookupError
             If one of them is not there.
         """
-        places = self._place_of[np.minimum(rows, len(self._place_of) - 1)]
-        if np.any(places < 0):
-            raise LookupError(f"row {rows[places < 0][0]} is not in memory, which holds the training part only")
-        return places
+        return self._places.of(rows)
 
     def gather(self, places: Any) -> Any:
         """Return the (n, x, y, z) volumes at some places, in the stored dtype, without leaving the device."""
         return tf.cast(tf.gather(self._tensor, places), self.dtype)
 
 
-Volumes = VolumeReader | InMemory
+class Places:
+    """Where the volume of each row is among those in memory.
+
+    Examples
+    --------
+    >>> Places(np.array([7, 3, 5])).of(np.array([[5, 7], [3, 3]])).tolist()
+    [[2, 0], [1, 1]]
+    """
+
+    def __init__(self, rows: np.ndarray) -> None:
+        self._place_of = np.full(rows.max(initial=-1) + 2, -1)  # the last stands for all rows beyond
+        self._place_of[rows] = np.arange(len(rows))
+
+    def of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the places of some rows, in the shape of their array.
+
+        Raises
+        ------
+        LookupError
+            If one of them is not in memory.
+        """
+        places = self._place_of[np.minimum(rows, len(self._place_of) - 1)]
+        if np.any(places < 0):
+            raise LookupError(f"row {rows[places < 0][0]} is not in memory, which holds the training part only")
+        return places
+
+
+Volumes = VolumeReader | OnHost | OnDevice
 
 
 def settle(reader: VolumeReader, rows: np.ndarray, residency: str = "auto") -> Volumes:
@@ -73,7 +111,7 @@ def settle(reader: VolumeReader, rows: np.ndarray, residency: str = "auto") -> V
 
     Returns
     -------
-    VolumeReader or InMemory
+    VolumeReader, OnHost or OnDevice
         What `pipeline.training_epoch` takes.
 
     Raises
@@ -94,7 +132,7 @@ def settle(reader: VolumeReader, rows: np.ndarray, residency: str = "auto") -> V
     if residency == "stream":
         return reader
     (held,) = reader.read([rows])
-    return InMemory(held, on_accelerator=residency == "device")
+    return OnDevice(held) if residency == "device" else OnHost(held)
 
 
 def fitting_residency(n_bytes: int, *, accelerator_bytes: int, host_bytes: int) -> str:
@@ -110,15 +148,10 @@ def fitting_residency(n_bytes: int, *, accelerator_bytes: int, host_bytes: int) 
     return "host" if n_bytes <= SHARE * host_bytes else "stream"
 
 
-def _on_host(volumes: np.ndarray) -> Any:
-    with tf.device("/CPU:0"):
-        return tf.experimental.dlpack.from_dlpack(volumes.__dlpack__())  # shares the memory
-
-
 def _on_accelerator(volumes: np.ndarray) -> Any:
     """Return an array as a tensor; bytes as float16, since TensorFlow gathers no bytes on a GPU."""
-    tensor = _on_host(volumes)
     with tf.device("/CPU:0"):
+        tensor = tf.experimental.dlpack.from_dlpack(volumes.__dlpack__())  # shares the memory
         tensor = tf.cast(tensor, tf.float16) if tensor.dtype == tf.uint8 else tensor
     with tf.device(accelerator() or "/CPU:0"):
         return tf.identity(tensor)

@@ -1,4 +1,4 @@
-"""The first item is made before it is asked for, and the rest as they always were."""
+"""What is made before it is asked for is what would have been made then, and not more of it than was said."""
 
 import threading
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctmodel.ahead import started
+from ctmodel.ahead import mapped, started
 
 
 @given(st.lists(st.integers(), max_size=4))
@@ -37,3 +37,42 @@ def test_an_error_waits_until_the_item_is_asked_for():
     items = started(failing())
     with pytest.raises(KeyError, match="row"):
         next(items)
+
+
+@given(st.lists(st.integers(), max_size=8), st.integers(1, 4))
+def test_what_is_made_comes_in_the_order_of_the_items(items, ahead):
+    assert list(mapped(str, items, ahead=ahead)) == [str(item) for item in items]
+
+
+def test_no_more_items_are_taken_than_may_be_under_way():
+    taken = []
+
+    def items():
+        for item in range(20):
+            taken.append(item)
+            yield item
+
+    for place, made in enumerate(mapped(str, items(), ahead=3)):
+        assert made == str(place)
+        assert len(taken) == min(place + 4, 20)
+
+
+def test_items_are_made_at_the_same_time():
+    both = threading.Barrier(2, timeout=10)
+
+    def meet(item):
+        both.wait()
+        return item
+
+    assert list(mapped(meet, range(2), ahead=2)) == [0, 1]
+
+
+def test_an_error_comes_in_its_turn_and_ends_it():
+    def inverse(item):
+        return 6 // item
+
+    inverses = mapped(inverse, [3, 2, 0, 1], ahead=2)
+    assert [next(inverses), next(inverses)] == [2, 3]
+    with pytest.raises(ZeroDivisionError):
+        next(inverses)
+    assert list(inverses) == []

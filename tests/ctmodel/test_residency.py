@@ -14,7 +14,7 @@ from ctmodel.errors import BadVolume, SettingsError, StoreChanged
 from ctmodel.memory import available_bytes
 from ctmodel.order import replica_part
 from ctmodel.pipeline import blocks_of, training_dataset, training_epoch
-from ctmodel.residency import InMemory, fitting_residency, settle
+from ctmodel.residency import OnHost, fitting_residency, settle
 from ctmodel.settings import Execution
 from ctmodel.train import train
 
@@ -160,9 +160,7 @@ def test_volumes_are_held_where_they_fit():
 
 def test_a_small_part_is_held_without_being_asked(store_path, monkeypatch):
     _, reader = open_volumes(store_path)
-    held = settle(reader, ROWS)
-    assert isinstance(held, InMemory)
-    assert not held.on_accelerator
+    assert isinstance(settle(reader, ROWS), OnHost)
     monkeypatch.setattr("ctmodel.residency.available_bytes", lambda: 0)
     assert settle(reader, ROWS) is reader
 
