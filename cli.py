@@ -483,13 +483,15 @@ execution_settings = options(
 @training_settings
 @execution_settings
 @click.option("--resume", is_flag=True, help="Continue the training in the run folder, if there is one, at its step.")
+@click.option("--tensorboard", type=PATH, metavar="FOLDER", help="Write each epoch for TensorBoard, too.")
 @as_json
-def train(store: Path, run: Path, resume: bool, as_json: bool, **settings: Any) -> None:
+def train(store: Path, run: Path, resume: bool, tensorboard: Path | None, as_json: bool, **settings: Any) -> None:
     """Train a network on STORE; score it on patients it has not seen.
 
     Patients are divided into a training part, a validation part that chooses the epoch, and a test part that is
     scored once. The run folder keeps all of it.
     """
+    from ctmodel.board import Board
     from ctmodel.train import train as train_network
 
     try:
@@ -498,8 +500,9 @@ def train(store: Path, run: Path, resume: bool, as_json: bool, **settings: Any) 
     except SettingsError as error:
         raise click.UsageError(str(error)) from None
     with training_bar(chosen.epochs) as report:
+        progress = in_turn(report, Board(tensorboard)) if tensorboard else report
         result = train_network(
-            store, run, chosen, execution=execution, resume=resume, progress=report, say=say_beside_bar
+            store, run, chosen, execution=execution, resume=resume, progress=progress, say=say_beside_bar
         )
     click.echo(f"{run}: {result.status}, epoch {result.best_epoch} of {result.epochs} was best", err=True)
     _print_scores(result.scores, as_json)
@@ -600,6 +603,16 @@ def training_bar(epochs: int) -> Iterator[Callable[[Any], None]]:
                 bar.update(epoch.epoch.epoch - bar.n)
 
         yield report
+
+
+def in_turn(*watchers: Callable[[Any], Any]) -> Callable[[Any], None]:
+    """Return what hands each report to one watcher after the other."""
+
+    def watch(report: Any) -> None:
+        for watcher in watchers:
+            watcher(report)
+
+    return watch
 
 
 def say_beside_bar(line: str) -> None:

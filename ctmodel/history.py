@@ -51,9 +51,18 @@ class Pace:
     seconds: float = 0.0
     waiting: float = 0.0
 
+    @property
+    def rate(self) -> float:
+        """Volumes a second."""
+        return self.volumes / max(self.seconds, 1e-9)
+
+    @property
+    def waiting_share(self) -> float:
+        """Share of the time in which the next batch was not ready."""
+        return self.waiting / max(self.seconds, 1e-9)
+
     def __str__(self) -> str:
-        seconds = max(self.seconds, 1e-9)
-        return f"{self.volumes / seconds:.3g} volumes/s, {self.waiting / seconds:.1%} of the time waiting for data"
+        return f"{self.rate:.3g} volumes/s, {self.waiting_share:.1%} of the time waiting for data"
 
 
 @dataclass(frozen=True)
