@@ -20,7 +20,8 @@ from ctmodel.residency import OnDevice, OnHost, Volumes
 
 UINT8_STEPS = 254  # 1.0 in a store of bytes
 PREFETCHED = 2  # batches ready on the device's side
-BLOCK_BYTES = 16 << 20  # of volumes in a block
+BLOCK_BYTES = 32 << 20  # of volumes in a block that is read
+HELD_BLOCK_BYTES = 64 << 20  # in one that is copied from memory, which is quicker: the crossing weighs more
 BLOCKS_AHEAD = 2  # under way beside the one in hand
 BLOCK_BATCHES = 64  # in a block of small volumes
 
@@ -182,14 +183,14 @@ def _with_input(rows: Any, volumes: Any) -> tuple[Any, Any]:
     return rows, to_input(volumes)
 
 
-def blocks_of(batches: Iterable[np.ndarray], *, row_bytes: int) -> Iterator[np.ndarray]:
+def blocks_of(batches: Iterable[np.ndarray], *, row_bytes: int, block_bytes: int) -> Iterator[np.ndarray]:
     """Yield batches in blocks: those of one size that follow each other, as many as are worth one crossing.
 
     Parameters
     ----------
     batches : iterable of (n,) int arrays
-    row_bytes : int
-        What a row weighs in memory.
+    row_bytes, block_bytes : int
+        What a row weighs in memory, and a block may weigh.
 
     Yields
     ------
@@ -198,12 +199,12 @@ def blocks_of(batches: Iterable[np.ndarray], *, row_bytes: int) -> Iterator[np.n
     Examples
     --------
     >>> batches = [np.array([3, 4]), np.array([5, 0]), np.array([1])]
-    >>> [block.tolist() for block in blocks_of(batches, row_bytes=100)]
+    >>> [block.tolist() for block in blocks_of(batches, row_bytes=100, block_bytes=10_000)]
     [[[3, 4], [5, 0]], [[1]]]
     """
     for size, group in groupby(batches, len):
         alike = list(group)
-        fitting = BLOCK_BYTES // max(size * row_bytes, 1)
+        fitting = block_bytes // max(size * row_bytes, 1)
         most = min(max(fitting, 1), BLOCK_BATCHES)
         yield from (np.stack(alike[first : first + most]) for first in range(0, len(alike), most))
 
@@ -221,7 +222,9 @@ def _drawing(volumes: Volumes, augmentation: Augmentation, *, seed: int, epoch: 
 
 def _steps(volumes: Volumes, batches: list[np.ndarray], draw: Draw, raised: list[Exception]) -> Any:
     """Return the dataset of what crosses."""
-    blocks = list(blocks_of(batches, row_bytes=int(np.prod(volumes.shape)) * volumes.dtype.itemsize))
+    block_bytes = HELD_BLOCK_BYTES if isinstance(volumes, OnHost) else BLOCK_BYTES
+    row_bytes = int(np.prod(volumes.shape)) * volumes.dtype.itemsize
+    blocks = list(blocks_of(batches, row_bytes=row_bytes, block_bytes=block_bytes))
 
     def generate() -> Iterator[Step]:
         for block, items in zip(blocks, _items(volumes, blocks), strict=True):

@@ -179,9 +179,9 @@ def test_an_unknown_residency_is_said_to_be_none(store_path):
 def test_a_block_holds_batches_of_one_size_in_their_order(monkeypatch):
     monkeypatch.setattr("ctmodel.pipeline.BLOCK_BATCHES", 2)
     batches = [np.arange(3), np.arange(3, 6), np.arange(6, 9), np.arange(9, 11), np.arange(11, 13)]
-    shapes = [block.shape for block in blocks_of(batches, row_bytes=1)]
+    shapes = [block.shape for block in blocks_of(batches, row_bytes=1, block_bytes=100)]
     assert shapes == [(2, 3), (1, 3), (2, 2)]
-    blocks = list(blocks_of(batches, row_bytes=1 << 30))
+    blocks = list(blocks_of(batches, row_bytes=1 << 30, block_bytes=1 << 20))
     assert [block.tolist() for block in blocks] == [[batch.tolist()] for batch in batches]
 
 
