@@ -13,75 +13,29 @@ from ctmodel.settings import RESIDENCIES
 SHARE = 0.5  # of the free memory that volumes may take; the rest is for the training
 
 
-class OnHost:
-    """Volumes that are all in host memory.
+class InMemory:
+    """Volumes that are all in memory.
 
     Parameters
     ----------
     held : Batch
         All there are, each row once.
-    """
 
-    def __init__(self, held: Batch) -> None:
-        self.shape, self.dtype = held.volumes.shape[1:], held.volumes.dtype
-        self._places, self._volumes, self._pool = Places(held.rows), held.volumes, Pool()
-
-    def taken(self, rows: np.ndarray) -> np.ndarray:
-        """Return copies of the volumes of some rows, (..., x, y, z) for (...) rows.
-
-        Raises
-        ------
-        LookupError
-            If one of them is not there.
-        """
-        places = self._places.of(rows)
-        volumes = self._pool.empty((*rows.shape, *self.shape), self.dtype)
-        return np.take(self._volumes, places, axis=0, out=volumes, mode="clip")  # else it copies twice
-
-
-class OnDevice:
-    """Volumes that are all on the accelerator, or on the processor where there is none.
-
-    Parameters
+    Attributes
     ----------
-    held : Batch
-        All there are, each row once.
+    shape : (x, y, z) ints
+        Voxels of a volume.
+    dtype : dtype
+        The stored dtype.
     """
 
     def __init__(self, held: Batch) -> None:
         self.shape, self.dtype = held.volumes.shape[1:], held.volumes.dtype
-        self._places, self._tensor = Places(held.rows), _on_accelerator(held.volumes)
+        self._place_of = np.full(held.rows.max(initial=-1) + 2, -1)  # the last stands for all rows beyond
+        self._place_of[held.rows] = np.arange(len(held.rows))
 
     def places(self, rows: np.ndarray) -> np.ndarray:
         """Return where the volumes of some rows are, in the shape of their array.
-
-        Raises
-        ------
-        LookupError
-            If one of them is not there.
-        """
-        return self._places.of(rows)
-
-    def gather(self, places: Any) -> Any:
-        """Return the (n, x, y, z) volumes at some places, in the stored dtype, without leaving the device."""
-        return tf.cast(tf.gather(self._tensor, places), self.dtype)
-
-
-class Places:
-    """Where the volume of each row is among those in memory.
-
-    Examples
-    --------
-    >>> Places(np.array([7, 3, 5])).of(np.array([[5, 7], [3, 3]])).tolist()
-    [[2, 0], [1, 1]]
-    """
-
-    def __init__(self, rows: np.ndarray) -> None:
-        self._place_of = np.full(rows.max(initial=-1) + 2, -1)  # the last stands for all rows beyond
-        self._place_of[rows] = np.arange(len(rows))
-
-    def of(self, rows: np.ndarray) -> np.ndarray:
-        """Return the places of some rows, in the shape of their array.
 
         Raises
         ------
@@ -92,6 +46,31 @@ class Places:
         if np.any(places < 0):
             raise LookupError(f"row {rows[places < 0][0]} is not in memory, which holds the training part only")
         return places
+
+
+class OnHost(InMemory):
+    """Volumes in host memory, from which batches are copied."""
+
+    def __init__(self, held: Batch) -> None:
+        super().__init__(held)
+        self._volumes, self._pool = held.volumes, Pool()
+
+    def taken(self, rows: np.ndarray) -> np.ndarray:
+        """Return copies of the volumes of some rows, (..., x, y, z) for (...) rows; raises what `places` does."""
+        volumes = self._pool.empty((*rows.shape, *self.shape), self.dtype)
+        return np.take(self._volumes, self.places(rows), axis=0, out=volumes, mode="clip")  # else it copies twice
+
+
+class OnDevice(InMemory):
+    """Volumes on the accelerator, or on the processor where there is none, which gathers batches itself."""
+
+    def __init__(self, held: Batch) -> None:
+        super().__init__(held)
+        self._tensor = _on_accelerator(held.volumes)
+
+    def gather(self, places: Any) -> Any:
+        """Return the (n, x, y, z) volumes at some places, in the stored dtype, without leaving the device."""
+        return tf.cast(tf.gather(self._tensor, places), self.dtype)
 
 
 Volumes = VolumeReader | OnHost | OnDevice

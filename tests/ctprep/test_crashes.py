@@ -11,7 +11,7 @@ from ctprep.recipe import Recipe
 from ctprep.staging import Staging, exchange
 from ctprep.worker_pool import WorkerProcesses
 from tests.torture import faults, interruptions, kills, locks
-from tests.torture.cohort import write_naively
+from tests.torture.cohort import write_by_naive_pool, write_naively
 
 
 @pytest.fixture(scope="module")
@@ -69,6 +69,16 @@ def test_the_harnesses_report_what_a_naive_writer_leaves(alone, tmp_path):
     met, seen = alone(locks.contention, tmp_path / "locks", 2, write=write_naively, read=locks.look_naively)
     assert met.problems.total() >= 2  # writers that fall over each other's files, or all succeed
     assert seen[locks.INCOMPLETE] + seen[locks.FAILED] > 0
+
+
+def test_a_naive_pool_does_not_survive_the_death_of_a_worker(alone, tmp_path):
+    figures = alone(kills.worker_kills, tmp_path, 1, write=write_by_naive_pool)
+    assert figures.problems.total() > 0
+
+
+def test_an_interrupted_script_says_nothing_that_helps(tmp_path):
+    figures, _ = interruptions.interruptions(tmp_path, 1, schedulers=interruptions.NAIVELY)
+    assert figures.problems["did not say how to resume"] == 1
 
 
 def test_a_store_that_is_replaced_while_it_is_opened_is_opened_again(raw, tmp_path, monkeypatch):

@@ -3,17 +3,14 @@
 import pytest
 from hypothesis import Phase
 
-from ctprep.observe import Stock
-from ctprep.plan import FinishedVolume
-from tests.torture.histories import run_histories
+from tests.torture.histories import run_histories, trusting
 
 
 def test_any_history_gives_the_store_of_a_conversion_from_nothing():
     assert run_histories(examples=8, steps=20) > 50
 
 
-def test_a_conversion_that_trusts_what_is_there_is_found(monkeypatch):
+def test_a_conversion_that_trusts_what_is_there_is_found():
     """The null control."""
-    monkeypatch.setattr(Stock, "stored", lambda _stock, row, why: FinishedVolume(why, row))
-    with pytest.raises((AssertionError, ExceptionGroup)):
+    with trusting(), pytest.raises((AssertionError, ExceptionGroup)):
         run_histories(examples=8, steps=20, phases=[Phase.generate])

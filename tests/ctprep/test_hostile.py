@@ -1,6 +1,7 @@
 """Short versions of the harnesses in tests/torture, and the faults that they found."""
 
 import gc
+import itertools
 import os
 import unicodedata
 
@@ -70,6 +71,17 @@ def test_names_and_what_is_no_file_have_one_outcome_that_is_safe_to_print(tmp_pa
         pytest.skip("this user may not make such a thing")
     assert outcome == expected
     assert all(map(hostile_names.is_safe, said))
+
+
+def test_the_harness_reports_what_a_script_makes_of_names(tmp_path):
+    numbers = itertools.count()
+
+    def empty_folder():
+        folder = tmp_path / str(next(numbers))
+        folder.mkdir()
+        return folder
+
+    assert hostile_names.naive_faults(empty_folder).total() > 20
 
 
 def test_names_that_look_alike_are_both_named_and_names_in_another_case_are_two(tmp_path):

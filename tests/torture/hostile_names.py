@@ -1,7 +1,8 @@
 """Does any name, or any thing that is no file, hang the listing, lose a scan in silence, or reach the terminal raw?
 
 Each case is a folder with one thing in it and a good scan beside it. The good one must be found, and the thing must
-have the one outcome that is said here.
+have the one outcome that is said here. The null control lists a folder and reads what is there as a script would; any
+refusal of its is as good as ours.
 """
 
 import os
@@ -9,6 +10,7 @@ import socket
 import stat
 import subprocess
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import chdir
 from pathlib import Path
@@ -20,7 +22,7 @@ from ctprep.errors import BadScan, CatalogError
 from ctprep.prepare import prepare
 from ctprep.recipe import Recipe
 from tests.conftest import chest_hu, write_scan
-from tests.torture.hostile_limits import no_hang
+from tests.torture.hostile_limits import Hanging, no_hang
 from tests.torture.report import Row
 
 RECIPE = Recipe(shape=(4, 4, 4))
@@ -28,6 +30,7 @@ GOOD = "CT-0/good"
 LONGEST_NAME = 255  # bytes, of most file systems
 
 Making = Callable[[Path], object]
+Judge = Callable[[Path], tuple[str, list[str]]]
 
 NAMES = {
     "newline": "new\nline",
@@ -149,7 +152,7 @@ def _deep(folder: Path, depth: int) -> None:
         Path("a.nii").write_bytes(scan)
 
 
-def outcome_of(make: Making, raw: Path) -> tuple[str, list[str]]:
+def outcome_of(make: Making, raw: Path, *, judge: Judge | None = None) -> tuple[str, list[str]]:
     """Return what became of a thing in a new raw folder, and every line that is said of it.
 
     Raises
@@ -162,7 +165,7 @@ def outcome_of(make: Making, raw: Path) -> tuple[str, list[str]]:
     make(raw / "CT-1")
     try:
         with no_hang():
-            return _outcome(raw)
+            return (judge or _outcome)(raw)
     finally:
         subprocess.run(["rm", "-rf", raw], check=True)  # which, unlike shutil, goes as deep as there are folders
 
@@ -187,6 +190,43 @@ def _outcome(raw: Path) -> tuple[str, list[str]]:
     return " and ".join(sorted(outcomes)) or "passed over", said
 
 
+def read_naively(raw: Path) -> tuple[str, list[str]]:
+    """Return what a script makes of a folder: it globs, and names scans by their files."""
+    volumes, names, refusals = {}, [], []
+    for path in sorted(raw.rglob("*.nii*")):
+        name = path.name.split(".nii")[0]
+        try:
+            volumes[name] = nibabel.load(path).get_fdata()  # type: ignore[attr-defined]
+            names.append(name)
+        except Exception as error:  # noqa: BLE001 - any refusal will do
+            refusals.append(str(error))
+    said = names + refusals
+    if len(volumes) < len(names):
+        return "lost in silence", said
+    return "refused" if refusals else "converted" if len(volumes) > 1 else "passed over", said
+
+
+def naive_faults(empty_folder: Callable[[], Path]) -> Counter[str]:
+    """Return what is wrong with the naive way, and how often."""
+    faults: Counter[str] = Counter()
+    for _, make, expected in cases():
+        try:
+            outcome, said = outcome_of(make, empty_folder() / "raw", judge=read_naively)
+        except PermissionError:
+            continue
+        except Hanging:
+            faults["hung"] += 1
+            continue
+        except Exception as error:  # noqa: BLE001 - a script would end with it
+            faults[f"ended in {type(error).__name__}"] += 1
+            continue
+        if outcome not in ("refused", expected):
+            faults[f"{outcome}, not {expected}"] += 1
+        elif not all(map(is_safe, said)):
+            faults["reach the terminal raw"] += 1
+    return faults
+
+
 def is_safe(line: str) -> bool:
     """Tell whether a terminal shows a line as it is: no control character, nothing that turns the text round."""
     return not any(unicodedata.category(letter) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp") for letter in line)
@@ -203,4 +243,6 @@ def long_version(empty_folder: Callable[[], Path], _seed: int) -> Iterator[Row]:
         tried += 1
         if outcome != expected or not all(map(is_safe, said)):
             faults.append(f"{what}: {outcome}, not {expected}: {said!a}")
-    yield Row("names, links and things that are no files", str(tried), len(faults), faults)
+    naive = naive_faults(empty_folder)
+    control = "a script that globs: " + ", ".join(f"{count} {fault}" for fault, count in naive.most_common())
+    yield Row("names, links and things that are no files", str(tried), len(faults), faults, control)

@@ -1,8 +1,8 @@
 """`ctprep convert` interrupted at random instants, as by Ctrl-C and by `kill`, on every scheduler of one machine.
 
 It ends in one line that says how to resume, soon, and leaves no process; the target is absent or whole; the same
-command once more gives the store that is made from nothing. The instants begin when the folder beside the target is
-there.
+command once more gives the store that is made from nothing. The instants begin when the first file is written. The null
+control is a script that writes straight into the target.
 """
 
 import itertools
@@ -12,18 +12,20 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ctprep.staging import Staging
 from tests.conftest import chest_hu, write_scan
-from tests.torture.cohort import NAME, Figures, tree
+from tests.torture.cohort import NAME, Figures, opens_as_complete, tree
 from tests.torture.report import Row
 
 SCANS = 24
 SCHEDULERS = ("synchronous", "threads", "processes")
+NAIVELY = ("a script",)
+NAIVE = "import sys; from pathlib import Path; from tests.torture.cohort import write_naively; "
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 MOST_SECONDS = 2.0
 WAY_ON = "run the same command again to resume"
@@ -31,36 +33,46 @@ ROOT = Path(__file__).parents[2]
 
 
 def interruptions(
-    folder: Path, count: int, *, seed: int = 0, most_seconds: float = math.inf
+    folder: Path,
+    count: int,
+    *,
+    seed: int = 0,
+    most_seconds: float = math.inf,
+    schedulers: Sequence[str] = SCHEDULERS,
 ) -> tuple[Figures, list[float]]:
     """Interrupt conversions; return what was wrong, and the seconds that each took to end."""
     rng, figures, seconds = np.random.default_rng(seed), Figures(), []
     for number in range(SCANS):
         write_scan(folder / "raw" / f"CT-{number % 2}" / f"s{number}.nii.gz", chest_hu((256, 256, 24), seed=number))
     started = time.monotonic()
-    _finish(_start(folder, "fresh", "threads"))
+    _finish(_start(folder, "fresh", schedulers[-1]))
     whole, lasts = tree(folder / "fresh" / NAME), time.monotonic() - started
     places = itertools.count()
     while figures.states < count:
-        scheduler, what = str(rng.choice(SCHEDULERS)), SIGNALS[rng.integers(len(SIGNALS))]
+        scheduler, what = str(rng.choice(schedulers)), SIGNALS[rng.integers(len(SIGNALS))]
         place = str(next(places))
         process = _start(folder, place, scheduler)
-        while process.poll() is None and not Staging(folder / place / NAME).folder.exists():
+        out = folder / place / NAME
+        while process.poll() is None and not (Staging(out).folder.exists() or out.exists()):
             time.sleep(0.001)
         time.sleep(rng.uniform(0, lasts))
         began = time.monotonic()
         _signal(process, what)
         status, said = _finish(process)
-        took, found = time.monotonic() - began, tree(folder / place / NAME)
+        took, found = time.monotonic() - began, tree(out)
         if status == 0 or (status == -what and found == whole):
             continue  # it was done before, or was just leaving
         seconds.append(took)
         figures.states += 1
         where = f"{scheduler}, {what.name}"
-        figures.note(where, [*_judge(process.pid, status, said, is_whole=found in (None, whole))])
+        figures.note(where, [*_judge(process.pid, status, said)])
+        if found not in (None, whole):
+            figures.note(
+                where, ["opens as complete and is not" if opens_as_complete(out) else "neither absent nor whole"]
+            )
         figures.note(where, ["took too long"] if took > most_seconds else [])
         status, said = _finish(_start(folder, place, scheduler))
-        resumed = status == 0 and tree(folder / place / NAME) == whole
+        resumed = status == 0 and tree(out) == whole
         figures.note(f"{where}, resumed", [] if resumed else ["differs from one made from nothing"])
     return figures, seconds
 
@@ -68,9 +80,13 @@ def interruptions(
 def _start(folder: Path, place: str, scheduler: str) -> subprocess.Popen[str]:
     out = folder / place / NAME
     out.parent.mkdir(exist_ok=True)
-    command = [sys.executable, "-c", "import cli; cli.ctprep()", "convert", folder / "raw", out]
+    if scheduler in NAIVELY:
+        command = [sys.executable, "-c", f"{NAIVE}write_naively(*map(Path, sys.argv[1:]))", folder / "raw", out]
+    else:
+        command = [sys.executable, "-c", "import cli; cli.ctprep()", "convert", folder / "raw", out]
+        command += ["--scheduler", scheduler, "--workers", "2", "--shape", "8", "8", "8"]
     return subprocess.Popen(
-        [*command, "--scheduler", scheduler, "--workers", "2", "--shape", "8", "8", "8"],
+        command,
         cwd=ROOT,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
@@ -91,13 +107,11 @@ def _finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, said
 
 
-def _judge(group: int, status: int, said: str, *, is_whole: bool) -> Iterator[str]:
+def _judge(group: int, status: int, said: str) -> Iterator[str]:
     if status != 1:
         yield f"ended with {status}"
     if "Traceback" in said or WAY_ON not in said:
         yield "did not say how to resume"
-    if not is_whole:
-        yield "neither absent nor whole"
     if _any_process_in(group):
         yield "left a process"
 
@@ -118,4 +132,8 @@ def long_version(empty_folder: Callable[[], Path], seed: int) -> Iterator[Row]:
     figures, seconds = interruptions(empty_folder(), 100, seed=seed, most_seconds=MOST_SECONDS)
     spent = f"median {np.median(seconds):.2f} s, longest {max(seconds):.2f} s to end"
     tried = f"{figures.states} conversions, {spent}"
-    yield Row("interrupted by SIGINT or SIGTERM, then resumed", tried, figures.problems.total(), figures.examples)
+    control, _ = interruptions(empty_folder(), 20, seed=seed, schedulers=NAIVELY)
+    found = str(control).partition("\n")[0]
+    yield Row(
+        "interrupted by SIGINT or SIGTERM, then resumed", tried, figures.problems.total(), figures.examples, found
+    )

@@ -6,10 +6,10 @@ is the store that is made from nothing, and nothing else is left. The null contr
 
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from tests.torture.cohort import (
     convert,
     convert_slowly,
     make_history,
+    write_by_naive_pool,
     write_naively,
 )
 from tests.torture.report import Row
@@ -68,12 +69,13 @@ def _kill(history: History, scheduler: str, after: float) -> bool:
     return child.exitcode == -signal.SIGKILL
 
 
-def worker_kills(folder: Path, kills: int, *, seed: int = 0) -> Figures:
+def worker_kills(folder: Path, kills: int, *, seed: int = 0, write: Write = convert) -> Figures:
     """Kill one of two worker processes of a conversion at a random instant: the conversion finishes all the same."""
     rng, figures = np.random.default_rng(seed), Figures()
-    history = make_history(folder, "first")
+    history = make_history(folder, "first", write=write)
     run = {"scheduler": "processes", "workers": 2}
-    sys.modules["ctprep.convert"].convert_scan = convert_slowly  # type: ignore[attr-defined]
+    module = import_module("ctprep.convert")  # the package has a function of this name
+    module.convert_scan = convert_slowly  # type: ignore[attr-defined]
     try:
         history.restore()
         started = time.monotonic()
@@ -88,7 +90,7 @@ def worker_kills(folder: Path, kills: int, *, seed: int = 0) -> Figures:
             driver.join()
             figures.note("first, processes", history.judge_finished())
     finally:
-        sys.modules["ctprep.convert"].convert_scan = convert_scan  # type: ignore[attr-defined]
+        module.convert_scan = convert_scan  # type: ignore[attr-defined]
     return figures
 
 
@@ -142,7 +144,9 @@ def long_version(empty_folder: Callable[[], Path], seed: int) -> Iterator[Row]:
     figures = random_kills(empty_folder(), 1000, seed=seed)
     control = random_kills(empty_folder(), 50, seed=seed, **naive)  # type: ignore[arg-type]
     yield figures.row("a conversion killed at a random instant, then resumed", control)
-    yield worker_kills(empty_folder(), 60, seed=seed).row("a worker process killed at a random instant")
+    figures = worker_kills(empty_folder(), 60, seed=seed)
+    control = worker_kills(empty_folder(), 10, seed=seed, write=write_by_naive_pool)
+    yield figures.row("a worker process killed at a random instant", control)
     figures = step_kills(empty_folder(), seed=seed)
     control = step_kills(empty_folder(), seed=seed, **naive)  # type: ignore[arg-type]
     yield figures.row("a conversion killed before each of its steps, and once more on resuming", control)
