@@ -516,7 +516,10 @@ def train(store: Path, run: Path, resume: bool, tensorboard: Path | None, as_jso
 @training_setting("flip", bool, "Mirror left and right at random.")
 @training_setting("seed", click.IntRange(min=0), "That of the training.")
 def augment(store: Path, scan: str, out: Path, augment: str, flip: bool, seed: int) -> None:
-    """Draw SCAN of STORE as sixteen epochs of a training see it into the picture OUT.png."""
+    """Draw SCAN of STORE as sixteen epochs of a training see it into the picture OUT.png.
+
+    Where scans are mixed, as strong does, the other one is left out.
+    """
     from ctmodel.augment import augmentation_of
     from ctmodel.augmented import write_augmented
 

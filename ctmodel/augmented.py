@@ -1,4 +1,4 @@
-"""A picture of one scan as it is stored, and as the epochs of a training see it.
+"""A picture of one scan as it is stored, and as the epochs of a training see it, but for what is mixed into it.
 
 Of each an axial and, below it, a coronal slice through the middle. The patient's right is on the left of the picture;
 anterior (axial) or superior (coronal) is up.
