@@ -1,6 +1,7 @@
 """TensorBoard is told what the history holds, of each part, and goes on where it was."""
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from ctmodel.run_folder import Run
 from ctmodel.train import train
 from ctprep.errors import TargetError
 
+REPORT = EpochReport(Epoch(1, 0.1, 1, 1, 1, 1, 1, 1), 3, 1.0, Pace(), is_best=True)
 PACE = {"volumes per second", "share of the time waiting for data", "learning rate"}
 
 
@@ -58,6 +60,12 @@ def test_a_training_that_goes_on_goes_on_there(store_path, tmp_path):
 
 def test_a_folder_that_cannot_be_is_an_error(tmp_path):
     (tmp_path / "letter").write_text("dear")
-    report = EpochReport(Epoch(1, 0.1, 1, 1, 1, 1, 1, 1), 3, 1.0, Pace(), is_best=True)
-    with pytest.raises(TargetError, match=r"letter: cannot be written .*; choose another folder"):
-        Board(tmp_path / "letter")(report)
+    with pytest.raises(TargetError, match=r"letter: is no folder; choose another one"):
+        Board(tmp_path / "letter")
+    with pytest.raises(TargetError, match=r"letter/board: cannot be made \(Not a directory\); choose another folder"):
+        Board(tmp_path / "letter" / "board")(REPORT)
+    board = Board(tmp_path / "board")
+    board(REPORT)
+    shutil.rmtree(tmp_path / "board")
+    (tmp_path / "board").write_text("in between")
+    board(REPORT)  # goes into a file that is gone: a board is not worth a training
