@@ -8,6 +8,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 from ctmodel.errors import MissingTensorFlow
 
@@ -70,6 +71,49 @@ def make_reproducible(seed: int) -> None:
     """
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
+
+
+def make_workers_strategy(jobs: dict[str, tuple[str, ...]], *, within: float, heartbeat: float) -> Any:
+    """Return the strategy of several machines; the first use of TensorFlow in the process.
+
+    Parameters
+    ----------
+    jobs : dict of str to tuple of str
+        The addresses of each kind of task, the chief's first; TensorFlow reads the same from `TF_CONFIG`.
+    within : float
+        Seconds that a machine waits for the chief.
+    heartbeat : float
+        Seconds without a sign of life after which a machine is gone.
+
+    Returns
+    -------
+    tf.distribute.MultiWorkerMirroredStrategy
+
+    Raises
+    ------
+    RuntimeError
+        If TensorFlow is in use already.
+    tf.errors.OpError
+        If another machine is gone meanwhile.
+    """
+    # Imported here, as TensorFlow may move them, and no other strategy needs them.
+    from tensorflow.python.distribute.collective_all_reduce_strategy import coordination_config_pb2
+    from tensorflow.python.eager import context
+
+    if context.context()._initialized:
+        raise RuntimeError("it was used before")
+    context.context().configure_coordination_service(
+        service_type="standalone",
+        service_leader=f"/job:{next(iter(jobs))}/replica:0/task:0",
+        cluster_register_timeout_in_ms=int(within * 1000),
+        heartbeat_timeout_in_ms=int(heartbeat * 1000),
+        shutdown_barrier_timeout_in_ms=int(heartbeat * 1000),  # none is gone before the others have its last word
+        coordinated_jobs=[
+            coordination_config_pb2.CoordinatedJob(name=job, num_tasks=len(addresses))
+            for job, addresses in jobs.items()
+        ],
+    )
+    return tf.distribute.MultiWorkerMirroredStrategy()
 
 
 def accelerator() -> str | None:
