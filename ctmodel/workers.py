@@ -20,7 +20,6 @@ from ctmodel.backend import make_workers_strategy, tf
 from ctmodel.errors import SettingsError, WorkerGone
 from ctmodel.order import replica_part
 from ctmodel.replicas import choose_strategy
-from ctmodel.settings import differences
 
 MEETING_SECONDS = 300.0  # a machine waits for the others to be started
 HEARTBEAT_SECONDS = 30.0  # without a sign of life after which a machine is gone
@@ -128,8 +127,9 @@ class Team:
             return
         chief, *others = map(json.loads, self.words(json.dumps(facts)))
         for place, other in enumerate(others, start=1):
-            different = differences(other, chief)
-            if different:
+            names = [name for name in chief if other.get(name) != chief[name]]
+            if names:
+                different = (f"{name}: {chief[name]!r} and {other.get(name)!r}" for name in names)
                 raise SettingsError(
                     f"workers: the chief and worker {place} of {self.size} differ ({'; '.join(different)}); start all "
                     "with the same command, store and run folder"
@@ -142,7 +142,7 @@ class Team:
         Raises
         ------
         WorkerGone
-            HEARTBEAT_SECONDS or less after another one was last heard of, and a few seconds for the error to come.
+            Within two times HEARTBEAT_SECONDS, mostly at once.
         """
         try:
             yield

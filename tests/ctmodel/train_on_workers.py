@@ -2,7 +2,7 @@
 
 Usage: python -m tests.ctmodel.train_on_workers STORE RUN LOG [die_at=LINE] [field=value ...]
 
-LOG.log gets the rows of each step, LOG.read those that were read from the store.
+LOG.log gets the rows of each step, LOG.read those that were read from the store, LOG.written what was written.
 """
 
 import dataclasses
@@ -37,6 +37,19 @@ def log_reads(log: Path) -> None:
     VolumeReader.read = logged
 
 
+def log_writes(run: Path, log: Path) -> None:
+    """Let what changes the run folder be logged by name."""
+    changing = {"os.mkdir", "os.rename", "os.remove"}
+
+    def watch(event: str, found: tuple) -> None:
+        writes = event in changing or (event == "open" and found[2] & (os.O_WRONLY | os.O_RDWR))
+        if writes and str(found[0]).startswith(str(run)):
+            os.write(file, f"{event} {found[0]}\n".encode())
+
+    file = os.open(log.with_suffix(".written"), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    sys.addaudithook(watch)
+
+
 def main() -> None:
     store, run, log = map(Path, sys.argv[1:4])
     given = dict(word.split("=") for word in sys.argv[4:])
@@ -44,6 +57,7 @@ def main() -> None:
     workers.MEETING_SECONDS = float(given.pop("meeting", 60))
     log_rows(log, die_at=int(given.pop("die_at", -1)))
     log_reads(log)
+    log_writes(run, log)
     settings = dataclasses.replace(SETTINGS, batch_size=int(given.pop("batch_size", 7)), **given)
     strategy = "workers" if "TF_CONFIG" in os.environ else "none"
     execution = Execution(strategy=strategy, residency="stream", checkpoint_every=0)
