@@ -4,6 +4,7 @@ Every other module takes `keras` and `tf` from here, so that both are set up bef
 """
 
 import contextlib
+import faulthandler
 import os
 import sys
 import tempfile
@@ -73,15 +74,22 @@ def make_reproducible(seed: int) -> None:
     tf.config.experimental.enable_op_determinism()
 
 
+def is_in_use() -> bool:
+    """Return whether TensorFlow has begun its work in this process: too late to join other machines."""
+    from tensorflow.python.eager import context  # as below
+
+    return context.context()._initialized
+
+
 def make_workers_strategy(jobs: dict[str, tuple[str, ...]], *, within: float, heartbeat: float) -> Any:
-    """Return the strategy of several machines; the first use of TensorFlow in the process.
+    """Return the strategy of several machines, which are all there; the first use of TensorFlow in the process.
 
     Parameters
     ----------
     jobs : dict of str to tuple of str
         The addresses of each kind of task, the chief's first; TensorFlow reads the same from `TF_CONFIG`.
     within : float
-        Seconds that a machine waits for the chief.
+        Seconds after which it is an error, or at last the end of the process, if another has ended meanwhile.
     heartbeat : float
         Seconds without a sign of life after which a machine is gone.
 
@@ -91,8 +99,6 @@ def make_workers_strategy(jobs: dict[str, tuple[str, ...]], *, within: float, he
 
     Raises
     ------
-    RuntimeError
-        If TensorFlow is in use already.
     tf.errors.OpError
         If another machine is gone meanwhile.
     """
@@ -100,8 +106,6 @@ def make_workers_strategy(jobs: dict[str, tuple[str, ...]], *, within: float, he
     from tensorflow.python.distribute.collective_all_reduce_strategy import coordination_config_pb2
     from tensorflow.python.eager import context
 
-    if context.context()._initialized:
-        raise RuntimeError("it was used before")
     context.context().configure_coordination_service(
         service_type="standalone",
         service_leader=f"/job:{next(iter(jobs))}/replica:0/task:0",
@@ -113,7 +117,12 @@ def make_workers_strategy(jobs: dict[str, tuple[str, ...]], *, within: float, he
             for job, addresses in jobs.items()
         ],
     )
-    return tf.distribute.MultiWorkerMirroredStrategy()
+    # TensorFlow waits for the others without an end, and holds Python's lock: nothing else would end it.
+    faulthandler.dump_traceback_later(within + heartbeat, exit=True)
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def accelerator() -> str | None:

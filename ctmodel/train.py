@@ -173,7 +173,7 @@ def _train_as(team: Team, task: Task, network: NetworkRecord, *, resume: bool) -
                 _conclude(task, loop)
         if team.is_chief:
             task.run.remove_checkpoints()
-    epochs, best, scores = team.word_of_chief(lambda: _outcome(task.run))
+    epochs, best, scores = team.last_word_of_chief(lambda: _outcome(task.run))
     return RunResult(task.run.path, status, epochs, best, Scores.from_dict(scores), team.is_chief)
 
 

@@ -1,4 +1,4 @@
-"""Several machines that train one network: where they meet, what they tell each other, and what if one is gone.
+"""Several machines that train one network: what they tell each other, and what becomes of them if one is gone.
 
 Each runs the same command in a process of its own, with `TF_CONFIG` as TensorFlow knows it. The first of them, the
 chief, writes the run folder; the others write nothing.
@@ -7,8 +7,6 @@ chief, writes the run folder; the others write nothing.
 import contextlib
 import json
 import os
-import socket
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,16 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from ctmodel.backend import make_workers_strategy, tf
+from ctmodel.backend import is_in_use, make_workers_strategy, tf
+from ctmodel.cluster import meet, read_cluster
 from ctmodel.errors import SettingsError, WorkerGone
 from ctmodel.order import replica_part
 from ctmodel.replicas import choose_strategy
 
 MEETING_SECONDS = 300.0  # a machine waits for the others to be started
 HEARTBEAT_SECONDS = 30.0  # without a sign of life after which a machine is gone
-POLL_SECONDS = 0.2
-
-EXAMPLE = '{"cluster": {"worker": ["one:9000", "two:9000"]}, "task": {"type": "worker", "index": 0}}'
 
 GONE = (
     tf.errors.UnavailableError,
@@ -35,35 +31,6 @@ GONE = (
     tf.errors.FailedPreconditionError,
 )
 """What a step raises on one machine when another is gone."""
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """The machines of a training.
-
-    Attributes
-    ----------
-    jobs : dict of str to tuple of str
-        The addresses of each kind of task, the chief's first.
-    task : str
-        Of which kind this machine's is.
-    index : int
-        Which of its kind it is, from 0.
-    """
-
-    jobs: dict[str, tuple[str, ...]]
-    task: str
-    index: int
-
-    @property
-    def addresses(self) -> tuple[str, ...]:
-        """Those of all machines, the chief's first."""
-        return tuple(address for job in self.jobs.values() for address in job)
-
-    @property
-    def place(self) -> int:
-        """Which of `addresses` is this machine's."""
-        return self.index + (len(self.jobs["chief"]) if "chief" in self.jobs and self.task != "chief" else 0)
 
 
 @dataclass(frozen=True)
@@ -114,6 +81,15 @@ class Team:
         if self.size == 1:
             return make()
         return json.loads(self.words(json.dumps(make()) if self.is_chief else "")[0])
+
+    def last_word_of_chief(self, make: Callable[[], Any]) -> Any:
+        """Return what the chief did on all machines that are still there; the chief needs none of them any more."""
+        if not self.is_chief:
+            return self.word_of_chief(make)
+        made = make()
+        with contextlib.suppress(*GONE):
+            self.word_of_chief(lambda: made)
+        return made
 
     def agree(self, facts: dict[str, Any]) -> None:
         """See that all machines know the same.
@@ -168,118 +144,14 @@ def gather_team(name: str) -> Team:
     if name != "workers":
         return Team(choose_strategy(name))
     cluster = read_cluster(os.environ.get("TF_CONFIG", ""))  # the variable that TensorFlow itself reads
+    if is_in_use():
+        raise SettingsError("strategy: workers, but TensorFlow is in use already; train in a process of its own")
     meet(cluster, within=MEETING_SECONDS)
     try:
         strategy = make_workers_strategy(cluster.jobs, within=MEETING_SECONDS, heartbeat=HEARTBEAT_SECONDS)
-    except RuntimeError as error:
-        raise SettingsError(
-            f"strategy: workers, but TensorFlow is in use already ({error}); train in a process of its own"
-        ) from error
     except tf.errors.OpError as error:
         raise WorkerGone(f"workers: could not begin ({_first_line(error)}); start all of them again") from error
     return Team(strategy, cluster.place, len(cluster.addresses))
-
-
-def read_cluster(text: str) -> Cluster:
-    """Return what `TF_CONFIG` says.
-
-    Raises
-    ------
-    SettingsError
-        If it says nothing that can be used.
-
-    Examples
-    --------
-    >>> cluster = read_cluster(EXAMPLE)
-    >>> cluster.addresses, cluster.place
-    (('one:9000', 'two:9000'), 0)
-    """
-    try:
-        return _cluster_of(json.loads(text))
-    except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
-        reason = f"lacks {error}" if isinstance(error, KeyError) else error
-        found = f"{text!r} ({reason})" if text else "is not set"
-        raise SettingsError(
-            f"TF_CONFIG: {found}, expected the machines and which one this is; set it as in {EXAMPLE}, or choose "
-            "another --strategy"
-        ) from error
-
-
-def _cluster_of(said: dict[str, Any]) -> Cluster:
-    jobs, task, index = said["cluster"], said["task"]["type"], int(said["task"]["index"])
-    odd = sorted(jobs.keys() - {"chief", "worker"})
-    if odd:
-        raise ValueError(f"tasks of the kind {', '.join(odd)}")
-    cluster = Cluster({job: tuple(jobs[job]) for job in ("chief", "worker") if job in jobs}, task, index)
-    if not 0 <= index < len(cluster.jobs[task]):
-        raise ValueError(f"no {task} {index}")
-    if len(cluster.addresses) < 2 or len(cluster.jobs.get("chief", ())) > 1:
-        raise ValueError("not two machines or more, of which one is the chief")
-    if len(set(cluster.addresses)) < len(cluster.addresses):
-        raise ValueError("an address that comes twice")
-    for address in cluster.addresses:
-        _host_and_port(address)
-    return cluster
-
-
-def _host_and_port(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    if not host or not 0 < int(port) < 1 << 16:
-        raise ValueError(f"{address!r} is no host:port")
-    return host.strip("[]"), int(port)
-
-
-def meet(cluster: Cluster, *, within: float) -> None:
-    """Return when all machines are there.
-
-    TensorFlow waits for them as well, but without an end, and nothing but SIGKILL stops it.
-
-    Parameters
-    ----------
-    cluster : Cluster
-    within : float
-        Seconds.
-
-    Raises
-    ------
-    SettingsError
-        If this machine's port is in use.
-    WorkerGone
-        If one of the others is not there in time.
-    """
-    end = time.monotonic() + within
-    _, port = _host_and_port(cluster.addresses[cluster.place])
-    with _listening(port, backlog=len(cluster.addresses)):
-        for address in cluster.addresses:
-            if address != cluster.addresses[cluster.place]:
-                _reach(address, until=end, within=within)
-
-
-def _listening(port: int, *, backlog: int) -> socket.socket:
-    """Return a socket that lets others see that this machine is there."""
-    dual = socket.has_dualstack_ipv6()
-    family = socket.AF_INET6 if dual else socket.AF_INET
-    try:
-        return socket.create_server(("", port), family=family, backlog=backlog, dualstack_ipv6=dual)
-    except OSError as error:
-        raise SettingsError(
-            f"TF_CONFIG: port {port} cannot be used ({error.strerror}); end what uses it, or choose another port"
-        ) from error
-
-
-def _reach(address: str, *, until: float, within: float) -> None:
-    while True:
-        try:
-            left = max(until - time.monotonic(), POLL_SECONDS)
-            socket.create_connection(_host_and_port(address), timeout=left).close()
-            return
-        except OSError as error:
-            if time.monotonic() >= until:
-                raise WorkerGone(
-                    f"{address}: is not there after {within:g} s ({error}); start the same command on every machine "
-                    "of TF_CONFIG, and see that they reach each other"
-                ) from error
-            time.sleep(POLL_SECONDS)
 
 
 def _first_line(error: Exception) -> str:

@@ -13,11 +13,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from ctmodel.backend import tf
+from ctmodel.cluster import EXAMPLE, Cluster, meet, read_cluster
 from ctmodel.errors import SettingsError, WorkerGone
 from ctmodel.order import replica_part
 from ctmodel.settings import Execution
 from ctmodel.train import train
-from ctmodel.workers import EXAMPLE, Cluster, gather_team, meet, read_cluster
+from ctmodel.workers import Team, gather_team
 from tests.ctmodel.test_replicas import ROOT, TO_ROUNDING, distance
 from tests.ctmodel.tiny_cohort import TINY
 from tests.torture.training_kills import lines_of, outcome_of, row_problems
@@ -121,6 +123,26 @@ def test_workers_with_other_settings_find_out(folders, store_path):
     assert not (folders["different"] / "run").exists()
 
 
+class Deserted(Team):
+    """A team whose other machine is gone."""
+
+    def words(self, _text: str) -> list[str]:
+        raise tf.errors.UnavailableError(None, None, "Socket closed")
+
+
+def test_the_chief_does_not_need_the_others_once_the_run_is_finished():
+    assert Deserted(None, place=0, size=2).last_word_of_chief(lambda: "finished") == "finished"
+    with pytest.raises(WorkerGone, match="worker 1 of 2: another machine is gone"):
+        deserted = Deserted(None, place=1, size=2)
+        with deserted.together():
+            deserted.last_word_of_chief(lambda: "finished")
+
+
+def test_an_error_of_tensorflow_on_one_machine_stays_what_it_is():
+    with pytest.raises(tf.errors.UnavailableError), Team(None).together():
+        raise tf.errors.UnavailableError(None, None, "of the disk")
+
+
 def two_of(addresses: list[str]) -> list[Cluster]:
     return [Cluster({"worker": tuple(addresses)}, "worker", index) for index in (0, 1)]
 
@@ -210,6 +232,13 @@ def test_settings_that_workers_cannot_follow_are_refused(store_path, tmp_path, s
     chosen = type(TINY)(**TINY.to_dict() | settings)
     with pytest.raises(SettingsError, match=said):
         train(store_path, tmp_path / "run", chosen, execution=Execution(strategy="workers"))
+
+
+def test_workers_need_a_process_of_their_own(monkeypatch):
+    monkeypatch.setenv("TF_CONFIG", EXAMPLE)
+    tf.constant(0)
+    with pytest.raises(SettingsError, match="TensorFlow is in use already"):
+        gather_team("workers")
 
 
 @pytest.mark.parametrize("name", ["auto", "none", "mirrored"])
