@@ -465,7 +465,8 @@ execution_settings = options(
         Execution,
         "strategy",
         click.Choice(STRATEGIES),
-        "Share each batch among all GPUs (mirrored), or use one device (none); auto shares where there are several.",
+        "Share each batch among all GPUs (mirrored), or use one device (none); auto shares where there are several. "
+        "workers: among the machines of TF_CONFIG, on each of which this command is started.",
     ),
     setting(
         Execution,
@@ -504,8 +505,9 @@ def train(store: Path, run: Path, resume: bool, tensorboard: Path | None, as_jso
         result = train_network(
             store, run, chosen, execution=execution, resume=resume, progress=progress, say=say_beside_bar
         )
-    click.echo(f"{run}: {result.status}, epoch {result.best_epoch} of {result.epochs} was best", err=True)
-    _print_scores(result.scores, as_json)
+    if result.is_chief:
+        click.echo(f"{run}: {result.status}, epoch {result.best_epoch} of {result.epochs} was best", err=True)
+        _print_scores(result.scores, as_json)
 
 
 @ctmodel.command()

@@ -4,10 +4,12 @@ Every other module takes `keras` and `tf` from here, so that both are set up bef
 """
 
 import contextlib
+import faulthandler
 import os
 import sys
 import tempfile
 from collections.abc import Iterator
+from typing import Any
 
 from ctmodel.errors import MissingTensorFlow
 
@@ -70,6 +72,57 @@ def make_reproducible(seed: int) -> None:
     """
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
+
+
+def is_in_use() -> bool:
+    """Return whether TensorFlow has begun its work in this process: too late to join other machines."""
+    from tensorflow.python.eager import context  # as below
+
+    return context.context()._initialized
+
+
+def make_workers_strategy(jobs: dict[str, tuple[str, ...]], *, within: float, heartbeat: float) -> Any:
+    """Return the strategy of several machines, which are all there; the first use of TensorFlow in the process.
+
+    Parameters
+    ----------
+    jobs : dict of str to tuple of str
+        The addresses of each kind of task, the chief's first; TensorFlow reads the same from `TF_CONFIG`.
+    within : float
+        Seconds after which it is an error, or at last the end of the process, if another has ended meanwhile.
+    heartbeat : float
+        Seconds without a sign of life after which a machine is gone.
+
+    Returns
+    -------
+    tf.distribute.MultiWorkerMirroredStrategy
+
+    Raises
+    ------
+    tf.errors.OpError
+        If another machine is gone meanwhile.
+    """
+    # Imported here, as TensorFlow may move them, and no other strategy needs them.
+    from tensorflow.python.distribute.collective_all_reduce_strategy import coordination_config_pb2
+    from tensorflow.python.eager import context
+
+    context.context().configure_coordination_service(
+        service_type="standalone",
+        service_leader=f"/job:{next(iter(jobs))}/replica:0/task:0",
+        cluster_register_timeout_in_ms=int(within * 1000),
+        heartbeat_timeout_in_ms=int(heartbeat * 1000),
+        shutdown_barrier_timeout_in_ms=int(heartbeat * 1000),  # none is gone before the others have its last word
+        coordinated_jobs=[
+            coordination_config_pb2.CoordinatedJob(name=job, num_tasks=len(addresses))
+            for job, addresses in jobs.items()
+        ],
+    )
+    # TensorFlow waits for the others without an end, and holds Python's lock: nothing else would end it.
+    faulthandler.dump_traceback_later(within + heartbeat, exit=True)
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def accelerator() -> str | None:

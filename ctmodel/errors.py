@@ -64,5 +64,9 @@ class RunMismatch(RunError, ValueError):
     """A run does not belong to these settings, or to this store."""
 
 
+class WorkerGone(CTModelError, ConnectionError):
+    """Another machine of the same training has ended, or cannot be reached."""
+
+
 class MissingTensorFlow(CTModelError, ImportError):
     """TensorFlow is not installed, and the task needs it."""

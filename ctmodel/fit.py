@@ -101,8 +101,9 @@ class Trainer:
         Parameters
         ----------
         volumes : (n, x, y, z, 1) float32 tensor
+            Of several machines, each has its part of the batch.
         shares : (n, classes) array or tensor
-            How much of each class a scan is: all of one, unless scans are mixed.
+            How much of each class a scan is: all of one, unless scans are mixed. Each machine has all.
 
         Returns
         -------
@@ -113,13 +114,17 @@ class Trainer:
 
     def _train_step(self, volumes: Any, shares: Any) -> Any:
         """Let each replica learn from its part of a batch; return the outputs of all."""
-        n = tf.cast(tf.shape(shares)[0], self._weights.dtype)
-        outputs = self._strategy.run(self._learn, args=(volumes, shares, n))
-        return tf.concat(self._strategy.experimental_local_results(outputs), axis=0)
+        outputs = self._strategy.run(self._learn, args=(volumes, shares))
+        here = self._strategy.experimental_local_results(outputs)
+        if len(here) < self._strategy.num_replicas_in_sync:  # the others are on other machines
+            return self._strategy.gather(outputs, axis=0)
+        return tf.concat(here, axis=0)
 
-    def _learn(self, volumes: Any, shares: Any, n: Any) -> Any:
-        """Learn from this replica's part of a batch of n scans; the optimizer sums the gradients of all parts."""
-        outputs, gradients = self._gradients(own_part(volumes), own_part(shares), n)
+    def _learn(self, volumes: Any, shares: Any) -> Any:
+        """Learn from this replica's part of a batch; the optimizer sums the gradients of all parts."""
+        n = tf.shape(shares)[0]
+        parts = own_part(volumes, of=n), own_part(shares)
+        outputs, gradients = self._gradients(*parts, tf.cast(n, self._weights.dtype))
         self._optimizer.apply(gradients, self.model.trainable_variables)
         return outputs
 

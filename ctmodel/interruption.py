@@ -33,5 +33,5 @@ def uninterrupted() -> Iterator[None]:
     finally:
         for number in ours:
             signal.signal(number, handlers[number])
-        if arrived:
-            signal.raise_signal(arrived[0])
+    if arrived:  # not where the block raised: what it left half done must not be taken for what an interruption left
+        signal.raise_signal(arrived[0])

@@ -23,11 +23,13 @@ from ctmodel.history import Epoch, EpochReport, Pace, best_epoch, is_over
 from ctmodel.inference import Predictor
 from ctmodel.interruption import uninterrupted
 from ctmodel.network import class_probabilities
+from ctmodel.order import epoch_batches
 from ctmodel.pipeline import training_epoch
 from ctmodel.residency import settle
 from ctmodel.run_folder import Run
 from ctmodel.settings import Execution, TrainSettings
 from ctmodel.split import Split
+from ctmodel.workers import Team
 from ctprep.store import Store
 
 
@@ -53,8 +55,8 @@ class Loop:
     task : Task
     model : keras.Model
         With fresh weights.
-    strategy : tf.distribute.Strategy
-        In whose scope it was built.
+    team : Team
+        In the scope of whose strategy it was built. Only its chief writes.
 
     Attributes
     ----------
@@ -67,14 +69,14 @@ class Loop:
         If there are checkpoints, and none is whole.
     """
 
-    def __init__(self, task: Task, model: keras.Model, *, strategy: Any) -> None:
-        self._task = task
+    def __init__(self, task: Task, model: keras.Model, *, team: Team) -> None:
+        self._task, self._team = task, team
         self._weights = class_weights(
             task.store.labels[task.split.rows("train")],
             n_classes=len(task.store.classes),
             balanced=task.settings.class_weights,
         )
-        self._trainer = Trainer(model, self._weights, strategy=strategy, xla=task.settings.xla)
+        self._trainer = Trainer(model, self._weights, strategy=team.strategy, xla=task.settings.xla)
         self._predictor = Predictor(model)
         self.history: list[Epoch] = []
         self._best: list[np.ndarray] = []
@@ -93,6 +95,7 @@ class Loop:
             self._trainer.restore(found.variables)
             self.history, self._best = list(found.history), list(found.best)
             self._steps, self._rows, self._outputs = found.steps, [found.rows], [found.outputs]
+        self._team.agree({"epochs that are over": len(self.history), "steps that are over": self._steps})
 
     def run(self) -> None:
         """Train until the settings say stop; where anything but a step itself stops it before, leave a checkpoint."""
@@ -123,21 +126,19 @@ class Loop:
             self._upcoming = started(self._batches(number + 1))  # takes about 0.1 s, in which we validate
         epoch = Epoch(number + 1, step_size, *self._training_scores(), *self._validation_scores())
         is_best = self._end_epoch(epoch)
-        self._task.run.write_history(self.history)
+        if self._team.is_chief:
+            self._task.run.write_history(self.history)
         self._save_if_due()
         self._task.progress(EpochReport(epoch, settings.epochs, time.monotonic() - begun, pace, is_best))
 
     def _batches(self, epoch: int, *, first_step: int = 0) -> Iterator[tuple[np.ndarray, Any]]:
-        settings = self._task.settings
-        return training_epoch(
-            self._volumes,
-            self._task.split.rows("train"),
-            batch_size=settings.batch_size,
-            seed=settings.seed,
-            epoch=epoch,
-            augmentation=self._augmentation,
-            first_step=first_step,
+        """Return the rows of each batch from a step on, and this machine's part of its volumes."""
+        settings, team, rows = self._task.settings, self._team, self._task.split.rows("train")
+        order = {"batch_size": settings.batch_size, "seed": settings.seed, "epoch": epoch, "first_step": first_step}
+        parts = training_epoch(
+            self._volumes, rows, **order, augmentation=self._augmentation, replica=team.place, replicas=team.size
         )
+        return parts if team.size == 1 else zip(epoch_batches(rows, **order), (volumes for _, volumes in parts))
 
     def _take_step(self, rows: np.ndarray, volumes: Any) -> None:
         with uninterrupted():
@@ -172,7 +173,7 @@ class Loop:
 
     def _validation_scores(self) -> tuple[float, float, float]:
         rows = self._task.split.rows("validation")
-        chances = self._predictor.of_rows(self._task.reader, rows)
+        chances = self._team.gathered(self._predictor.of_rows(self._task.reader, self._team.own(rows)))
         if not np.all(np.isfinite(chances)):
             raise TrainingDiverged(
                 f"{self._task.run.path}: the network's outputs are no numbers in epoch {len(self.history) + 1}; "
@@ -185,7 +186,9 @@ class Loop:
             self._save()
 
     def _save(self) -> None:
-        """Write a checkpoint, and keep the one before."""
+        """Write a checkpoint, and keep the one before; no machine needs another for it."""
+        if not self._team.is_chief:
+            return
         none = np.empty((0, self._trainer.model.output_shape[-1]), np.float32)
         checkpoint = Checkpoint(
             variables=self._trainer.state(),

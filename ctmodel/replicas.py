@@ -1,4 +1,4 @@
-"""Copies of one network on several devices of a machine: which there are, and which part of a batch each one takes.
+"""Copies of one network on several devices: which a machine has, and which part of a batch each one takes.
 
 Parts are contiguous and cut by pure arithmetic; what a replica computes is summed over all, so that their number
 changes nothing but the rounding.
@@ -32,11 +32,12 @@ def choose_strategy(name: str) -> Any:
     return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
-def describe_devices(strategy: Any) -> str:
+def describe_devices(strategy: Any, *, machines: int = 1) -> str:
     """Return what a strategy trains on, as in "2 GPUs"."""
     kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
     n = strategy.num_replicas_in_sync
-    return f"one {kind}" if n == 1 else f"{n} {kind}s, which share each batch"
+    where = f" on {machines} machines" * (machines > 1)
+    return f"one {kind}" if n == 1 else f"{n} {kind}s{where}, which share each batch"
 
 
 def check_enough(n_replicas: int, *, n_rows: int, batch_size: int) -> None:
@@ -58,15 +59,28 @@ def check_enough(n_replicas: int, *, n_rows: int, batch_size: int) -> None:
         )
 
 
-def own_part(batch: Any) -> Any:
-    """Return this replica's part of a tensor of the whole batch."""
+def own_part(batch: Any, *, of: Any = None) -> Any:
+    """Return this replica's part of a batch.
+
+    Parameters
+    ----------
+    batch : (n, ...) tensor
+        Of the whole batch, or of this machine's part of it.
+    of : int32 scalar tensor, optional
+        How many scans the whole batch has, where `batch` is this machine's part.
+    """
     context = tf.distribute.get_replica_context()
-    parts = context.num_replicas_in_sync
+    part, parts = context.replica_id_in_sync_group, context.num_replicas_in_sync
     if parts == 1:
         return batch
     with tf.device("CPU"):  # where batches come from: only the part is copied to the replica's device
-        first, last = part_bounds(tf.shape(batch)[0], part=context.replica_id_in_sync_group, parts=parts)
-        return batch[first:last]
+        n = tf.shape(batch)[0] if of is None else of
+        first, last = part_bounds(n, part=part, parts=parts)
+        if of is None:
+            return batch[first:last]
+        here = len(context.strategy.extended.worker_devices)
+        begin, _ = part_bounds(n, part=part - part % here, parts=parts)  # of the first replica on this machine
+        return batch[first - begin : last - begin]
 
 
 def place_in_batch(n_own: Any) -> tuple[Any, Any]:

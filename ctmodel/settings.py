@@ -12,7 +12,7 @@ from ctmodel.errors import SettingsError
 
 THRESHOLDS = ("half", "validation")
 PRECISIONS = ("auto", "float32", "bfloat16")
-STRATEGIES = ("auto", "none", "mirrored")
+STRATEGIES = ("auto", "none", "mirrored", "workers")
 STRENGTHS = ("off", "light", "strong")
 RESIDENCIES = ("auto", "stream", "host", "device")
 
@@ -128,9 +128,10 @@ class Execution:
     checkpoint_every : float
         Seconds of training from one checkpoint to the next, 0 for one after each step; what a kill costs at most. At
         the default, checkpoints of the founding network take 0.3 % of the time (tests/benchmarks/training.py).
-    strategy : {"auto", "none", "mirrored"}
-        Which devices share each batch: one; or all GPUs of the machine, or all logical CPUs where there is none; by
-        default all GPUs where there are several. It changes the outcome by rounding alone.
+    strategy : {"auto", "none", "mirrored", "workers"}
+        Which devices share each batch: one; or all GPUs of the machine, or all logical CPUs where there is none; or
+        all GPUs of several machines, or one CPU of each, see `workers`; by default all GPUs of the machine where there
+        are several. It changes the outcome by rounding alone.
     residency : {"auto", "stream", "host", "device"}
         Where the training part is meanwhile, see `residency.settle`.
 

@@ -2,13 +2,16 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ctmodel import metrics
+from ctmodel.augment import augmentation_of
 from ctmodel.backend import make_reproducible
 from ctmodel.batches import open_volumes
 from ctmodel.checkpoint import save_weights
@@ -19,12 +22,13 @@ from ctmodel.loop import Loop, Task
 from ctmodel.network import build
 from ctmodel.plots import write_curves
 from ctmodel.precision import choose_precision
-from ctmodel.replicas import check_enough, choose_strategy, describe_devices
+from ctmodel.replicas import check_enough, describe_devices
 from ctmodel.run_folder import Run, check_same_run
-from ctmodel.run_records import NetworkRecord, describe_store, split_rows
+from ctmodel.run_records import NetworkRecord, describe_store, fingerprint, split_rows
 from ctmodel.scores import Scores, choose_threshold, score
 from ctmodel.settings import Execution, TrainSettings
 from ctmodel.split import UNLABELLED, Split, merge_patients, split_by_folds, split_by_shares
+from ctmodel.workers import Team, gather_team
 from ctprep.store import Store
 
 TRAINED, RESUMED, ALREADY_FINISHED = "trained", "resumed", "already finished"
@@ -50,6 +54,8 @@ class RunResult:
         How many there were, and whose weights were kept, from 1.
     scores : Scores
         Of the test part, which neither trained nor chose.
+    is_chief : bool
+        Whether this process wrote the run; of several machines one does.
     """
 
     run: Path
@@ -57,6 +63,7 @@ class RunResult:
     epochs: int
     best_epoch: int
     scores: Scores
+    is_chief: bool = True
 
 
 def train(
@@ -84,7 +91,7 @@ def train(
     resume : bool
         Continue the training in `run`, if there is one, from its latest checkpoint.
     progress : callable
-        Called with an `EpochReport` after each epoch.
+        Called with an `EpochReport` after each epoch; of several machines, on the chief.
     say : callable
         Called with a line of text where there is something to tell.
 
@@ -104,6 +111,10 @@ def train(
         If the run cannot be continued, because its checkpoints or other files are damaged.
     TrainingDiverged
         If the network's outputs are no numbers any more.
+    SettingsError
+        If the devices or machines do not suit the settings.
+    WorkerGone
+        If another machine is not there, or not any more.
     KeyboardInterrupt
         As soon as a checkpoint is written, if a signal raises one.
     ctprep.errors.StoreError
@@ -115,25 +126,61 @@ def train(
     reader.check(np.flatnonzero(opened.labels >= 0))
     task = Task(settings, execution, opened, reader, divide(opened, settings), Run(run), progress, say)
     make_reproducible(settings.seed)
-    strategy = choose_strategy(execution.strategy)
-    n_replicas = strategy.num_replicas_in_sync
+    team = _gather(task)
+    network = _network(task, resume=resume)
+    with team.together():
+        if team.size > 1:
+            team.agree(settings.to_dict() | {"precision": network.precision, "store": fingerprint(opened)})
+        return _train_as(team, task if team.is_chief else _quietly(task, team), network, resume=resume)
+
+
+def _gather(task: Task) -> Team:
+    """Return who shares each batch, if the settings allow it."""
+    settings, strategy = task.settings, task.execution.strategy
+    if strategy == "workers" and settings.xla:
+        raise SettingsError("xla: compiles for one device, not for workers; leave --xla out")
+    if strategy == "workers" and augmentation_of(settings.augment, flip=settings.flip).mixup:
+        raise SettingsError(
+            f"augment: {settings.augment} mixes scans of a batch, of which each worker has a part; choose light"
+        )
+    team = gather_team(strategy)
+    n_replicas = team.strategy.num_replicas_in_sync
     check_enough(n_replicas, n_rows=len(task.split.rows("train")), batch_size=settings.batch_size)
     if settings.xla and n_replicas > 1:
         raise SettingsError(f"xla: compiles for one device, and there are {n_replicas}; choose --strategy none")
-    network = _network(task, resume=resume)
-    with strategy.scope():
+    return team
+
+
+def _quietly(task: Task, team: Team) -> Task:
+    """Return the task of a machine that is not the chief."""
+    task.say(f"training as worker {team.place} of {team.size}; the chief, which is 0, tells how it goes")
+    return replace(task, progress=_say_nothing, say=_say_nothing)
+
+
+def _train_as(team: Team, task: Task, network: NetworkRecord, *, resume: bool) -> RunResult:
+    """Train on this machine; the chief alone writes."""
+    with team.strategy.scope():
         model = build(**asdict(network))
-    with task.run.locked():
-        status = _begin(task, network, resume=resume)
+    with task.run.locked() if team.is_chief else nullcontext():
+        status = team.word_of_chief(lambda: _begin(task, network, resume=resume))
         if status != ALREADY_FINISHED:
-            how = f"{network.precision}{', compiled by XLA,' if settings.xla else ''}"
-            say(f"training the {network.name} network in {how} on {describe_devices(strategy)}")
-            loop = Loop(task, model, strategy=strategy)
+            how = f"{network.precision}{', compiled by XLA,' if task.settings.xla else ''}"
+            devices = describe_devices(team.strategy, machines=team.size)
+            task.say(f"training the {network.name} network in {how} on {devices}")
+            loop = Loop(task, model, team=team)
             loop.run()
-            _conclude(task, loop)
-        task.run.remove_checkpoints()
-    history = task.run.history()
-    return RunResult(task.run.path, status, len(history), best_epoch(history).epoch, task.run.scores())
+            if team.is_chief:
+                _conclude(task, loop)
+        if team.is_chief:
+            task.run.remove_checkpoints()
+    epochs, best, scores = team.last_word_of_chief(lambda: _outcome(task.run))
+    return RunResult(task.run.path, status, epochs, best, Scores.from_dict(scores), team.is_chief)
+
+
+def _outcome(run: Run) -> tuple[int, int, dict[str, Any]]:
+    """Return how many epochs a finished run has, which is best, and its scores."""
+    history = run.history()
+    return len(history), best_epoch(history).epoch, run.scores().to_dict()
 
 
 def divide(store: Store, settings: TrainSettings) -> Split:

@@ -28,6 +28,16 @@ def test_what_the_block_raises_goes_through_and_the_handlers_return():
     assert [signal.getsignal(number) for number in SIGNALS] == before
 
 
+def test_what_the_block_raises_is_not_hidden_by_a_signal():
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyError), uninterrupted():
+            signal.raise_signal(signal.SIGTERM)
+            raise KeyError
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def test_a_signal_that_kills_or_is_ignored_stays_as_it_is():
     before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
     try:

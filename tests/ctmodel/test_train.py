@@ -32,6 +32,7 @@ from ctmodel.pipeline import training_epoch
 from ctmodel.run_folder import Run
 from ctmodel.settings import Execution, TrainSettings
 from ctmodel.train import divide, train
+from ctmodel.workers import Team
 from ctprep.convert import convert
 from ctprep.errors import StoreNotFound
 from ctprep.recipe import Recipe
@@ -307,7 +308,7 @@ def test_a_run_that_xla_compiles_says_so(store_path, tmp_path):
 
 def test_xla_is_refused_where_devices_share_a_batch(store_path, tmp_path, monkeypatch):
     two = SimpleNamespace(num_replicas_in_sync=2)
-    monkeypatch.setattr(sys.modules["ctmodel.train"], "choose_strategy", lambda _: two)
+    monkeypatch.setattr(sys.modules["ctmodel.train"], "gather_team", lambda _: Team(two))
     with pytest.raises(SettingsError, match="xla: compiles for one device, and there are 2; choose --strategy none"):
         train(store_path, tmp_path / "run", dataclasses.replace(TINY, xla=True))
     assert not (tmp_path / "run").exists()
