@@ -119,8 +119,8 @@ def _judge(group: int, status: int, said: str) -> Iterator[str]:
 def _any_process_in(group: int) -> bool:
     """Tell whether a process group lives on, beyond the moment that its last ones take to end.
 
-    These are multiprocessing's tracker, and a worker that was just being started: it ends when its imports are done, which
-    takes seconds on a busy machine.
+    These are multiprocessing's tracker, and a worker that was just being started: it ends when its imports are done,
+    which takes seconds on a busy machine.
     """
     for _ in range(500):
         try:
