@@ -21,7 +21,6 @@ from ctmodel.errors import BadVolume, StoreChanged, TrainingDiverged
 from ctmodel.fit import Trainer, class_weights, learning_rate
 from ctmodel.history import Epoch, EpochReport, Pace, best_epoch, is_over
 from ctmodel.inference import Predictor
-from ctmodel.interruption import uninterrupted
 from ctmodel.network import class_probabilities
 from ctmodel.order import epoch_batches
 from ctmodel.pipeline import training_epoch
@@ -30,6 +29,7 @@ from ctmodel.run_folder import Run
 from ctmodel.settings import Execution, TrainSettings
 from ctmodel.split import Split
 from ctmodel.workers import Team
+from ctprep.interruption import uninterrupted
 from ctprep.store import Store
 
 

@@ -5,8 +5,14 @@ import multiprocessing.connection
 import os
 import signal
 import threading
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing.connection import Connection
+from typing import Any, TypeVar
+
+from ctprep.interruption import uninterrupted
+
+Result = TypeVar("Result")
 
 SECONDS_TO_LEAVE = 1.0
 """How long a worker may take to end once its pool is shut down."""
@@ -31,6 +37,15 @@ class WorkerProcesses(ProcessPoolExecutor):
         context = multiprocessing.get_context("spawn")
         until_closed, self._open = context.Pipe(duplex=False)
         super().__init__(count, context, initializer=_obey_parent, initargs=(until_closed,))
+
+    def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
+        """Hand over a task, and start a process for it where there are few; that is done whole or not at all.
+
+        A process whose start is interrupted is known to nobody: it outlives its parent for as long as its imports
+        take, and ends with a traceback.
+        """
+        with uninterrupted():
+            return super().submit(fn, *args, **kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """End the processes: at once where nothing is left to do, and within `SECONDS_TO_LEAVE` in any case."""

@@ -1,11 +1,15 @@
 """Worker processes end when they should, whatever state they are in."""
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+from multiprocessing.popen_spawn_posix import Popen
 from pathlib import Path
+
+import pytest
 
 from ctprep.worker_pool import WorkerProcesses
 
@@ -44,3 +48,20 @@ def test_a_worker_that_cannot_leave_keeps_nobody_waiting():
     workers = {future.result() for future in [pool.submit(never_leave) for _ in range(4)]}
     pool.shutdown()
     assert not any(Path("/proc", str(worker)).exists() for worker in workers)
+
+
+def test_an_interruption_waits_for_a_process_that_is_being_started(monkeypatch):
+    launch, started = Popen._launch, []
+
+    def interrupted(popen, process):
+        signal.raise_signal(signal.SIGINT)
+        launch(popen, process)
+        started.append(popen)
+
+    monkeypatch.setattr(Popen, "_launch", interrupted)
+    pool = WorkerProcesses(1)
+    with pytest.raises(KeyboardInterrupt):
+        pool.submit(os.getpid)
+    pool.shutdown()
+    (popen,) = started
+    assert popen.returncode is not None  # it is known, so that it was waited for

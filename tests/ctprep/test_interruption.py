@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from ctmodel.interruption import SIGNALS, uninterrupted
+from ctprep.interruption import SIGNALS, uninterrupted
 
 
 @pytest.mark.parametrize("number", SIGNALS)
