@@ -1,11 +1,12 @@
 """Worker processes that do not outlive the process that started them, nor keep it waiting."""
 
+import contextlib
 import multiprocessing
 import multiprocessing.connection
 import os
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
@@ -44,7 +45,7 @@ class WorkerProcesses(ProcessPoolExecutor):
         A process whose start is interrupted is known to nobody: it outlives its parent for as long as its imports
         take, and ends with a traceback.
         """
-        with uninterrupted():
+        with uninterrupted(), _ctrl_c_blocked():
             return super().submit(fn, *args, **kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -53,8 +54,20 @@ class WorkerProcesses(ProcessPoolExecutor):
         super().shutdown(wait, cancel_futures=cancel_futures)
 
 
+@contextlib.contextmanager
+def _ctrl_c_blocked() -> Iterator[None]:
+    """Block SIGINT in this thread, and for good in what is started meanwhile, before it can say so itself.
+
+    What arrives here strikes afterwards.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _obey_parent(until_closed: Connection) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_leave_in_time, args=(parent.sentinel, until_closed), daemon=True).start()

@@ -65,3 +65,16 @@ def test_an_interruption_waits_for_a_process_that_is_being_started(monkeypatch):
     pool.shutdown()
     (popen,) = started
     assert popen.returncode is not None  # it is known, so that it was waited for
+
+
+def test_ctrl_c_does_not_end_a_worker_that_is_still_importing(monkeypatch):
+    launch = Popen._launch
+
+    def struck(popen, process):
+        launch(popen, process)
+        os.kill(popen.pid, signal.SIGINT)
+
+    monkeypatch.setattr(Popen, "_launch", struck)
+    with WorkerProcesses(1) as pool:
+        assert pool.submit(abs, -3).result() == 3
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
