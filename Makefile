@@ -67,6 +67,7 @@ $(VENV)/node/ready: tests/reuse/package.json | $(VENV)/ready
 bench: $(VENV)/ready $(VENV)/peers/monai/ready $(VENV)/peers/torchio/ready
 	$(BIN)/python tests/benchmarks/conversion.py $(if $(FULL),--full)
 	$(BIN)/python tests/benchmarks/streaming.py
+	$(BIN)/python tests/benchmarks/integrity.py
 
 # Memory, workers, start and many scans: a quarter of an hour.
 bench-scaling: $(VENV)/ready

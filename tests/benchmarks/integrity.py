@@ -1,6 +1,6 @@
 """What it costs that a store cannot lie: converting and reading with and without its checks, in turn.
 
-Usage: python tests/benchmarks/integrity.py
+Usage: python tests/benchmarks/integrity.py, or make bench
 
 Converting goes without digests, checksums, seal and sync; reading without the checksum of each chunk. gzip's own CRC is
 in both: no reader of gzip can leave it out. The scans are copies of the real scan lung1 where shared/data is, else of a
@@ -12,17 +12,15 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from unittest import mock
 
-import numpy as np
 from stores import write_store
+from streaming import N_SCANS, SHAPE, Epoch, our_pipeline, our_reader
 
-from ctmodel.batches import open_volumes
 from ctprep import Recipe, convert
 from ctprep.chunk import RESIDUE
 from ctprep.nifti import write_nifti
@@ -30,8 +28,7 @@ from ctprep.phantom import CohortSettings, make_scan
 
 LUNG1 = Path(__file__).parents[3] / "shared" / "data" / "chest" / "lung1.nii.gz"
 SCANS = 24
-RUNS = 7
-VOLUMES, BATCH, PASSES = 512, 16, 8
+CONVERTING_RUNS, READING_RUNS = 7, 25
 MTIME = slice(4, 8)
 
 
@@ -85,38 +82,38 @@ def cpu_and_wall_ms(raw: Path, out: Path) -> tuple[float, float]:
 
 
 def compare_reading(folder: Path) -> None:
-    _, reader = open_volumes(write_store(folder, VOLUMES, Recipe().shape))
-    batches = [np.arange(first, first + BATCH) for first in range(0, VOLUMES, BATCH)]
+    store = write_store(folder / "scans.zarr", N_SCANS, SHAPE)
+    print(f"reading volumes of 64 x 64 x 32, volumes a second, median of {READING_RUNS} (each in turn)")
+    for name, prepare in {"before tf.data": our_reader, "into tf.data": our_pipeline("stream")}.items():
+        epoch = prepare(store)
+        epoch()  # the warm-up
+        rates: dict[str, list[float]] = {"with": [], "without": []}
+        for _ in range(READING_RUNS):
+            rates["with"].append(rate_of(epoch))
+            with mock.patch("ctprep.chunk.google_crc32c", SimpleNamespace(value=lambda _content: RESIDUE)):
+                rates["without"].append(rate_of(epoch))
+        checked, unchecked = (statistics.median(rates[kind]) for kind in ("with", "without"))
+        cost = 1 - checked / unchecked
+        print(f"{name:<16}{checked:>8,.0f} with{unchecked:>8,.0f} without: {cost:.1%} is integrity", flush=True)
 
-    def rate() -> float:
-        began = time.perf_counter()
-        for _ in range(PASSES):
-            deque(reader.read(batches), maxlen=0)
-        return PASSES * VOLUMES / (time.perf_counter() - began)
 
-    rate()  # the warm-up
-    rates: dict[str, list[float]] = {"with": [], "without": []}
-    for _ in range(RUNS):
-        rates["with"].append(rate())
-        with mock.patch("ctprep.chunk.google_crc32c", SimpleNamespace(value=lambda _content: RESIDUE)):
-            rates["without"].append(rate())
-    checked, unchecked = (statistics.median(rates[kind]) for kind in ("with", "without"))
-    print(f"reading {VOLUMES} volumes of 64 x 64 x 32, volumes a second, median of {RUNS} (each in turn)")
-    print(f"      {checked:>8,.0f} with{unchecked:>8,.0f} without: {1 - checked / unchecked:.1%} is integrity")
+def rate_of(epoch: Epoch) -> float:
+    began = time.perf_counter()
+    return epoch() / (time.perf_counter() - began)
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         raw, out = Path(temporary, "raw"), Path(temporary, "out.zarr")
-        compare_reading(Path(temporary, "read.zarr"))
+        compare_reading(Path(temporary))
         write_scans(raw)
         cpu_and_wall_ms(raw, out)  # the warm-up
         spent: dict[str, list[tuple[float, float]]] = {"with": [], "without": []}
-        for _ in range(RUNS):
+        for _ in range(CONVERTING_RUNS):
             spent["with"].append(cpu_and_wall_ms(raw, out))
             with without_integrity():
                 spent["without"].append(cpu_and_wall_ms(raw, out))
-    print(f"converting {SCANS} scans, ms a scan, median of {RUNS} (each in turn)")
+    print(f"converting {SCANS} scans, ms a scan, median of {CONVERTING_RUNS} (each in turn)")
     for place, what in enumerate(("CPU", "time")):
         with_all, without = (statistics.median(run[place] for run in spent[kind]) for kind in ("with", "without"))
         print(f"{what:<6}{with_all:>8.1f} with{without:>8.1f} without: {1 - without / with_all:.1%} of it is integrity")
