@@ -133,12 +133,12 @@ class Loop:
 
     def _batches(self, epoch: int, *, first_step: int = 0) -> Iterator[tuple[np.ndarray, Any]]:
         """Return the rows of each batch from a step on, and this machine's part of its volumes."""
-        settings, team, rows = self._task.settings, self._team, self._task.split.rows("train")
-        order = {"batch_size": settings.batch_size, "seed": settings.seed, "epoch": epoch, "first_step": first_step}
-        parts = training_epoch(
-            self._volumes, rows, **order, augmentation=self._augmentation, replica=team.place, replicas=team.size
-        )
-        return parts if team.size == 1 else zip(epoch_batches(rows, **order), (volumes for _, volumes in parts))
+        settings, rows = self._task.settings, self._task.split.rows("train")
+        drawn_by = {"seed": settings.seed, "epoch": epoch}
+        batches = epoch_batches(rows, batch_size=settings.batch_size, first_step=first_step, **drawn_by)
+        own = [self._team.own(batch) for batch in batches]
+        parts = training_epoch(self._volumes, own, augmentation=self._augmentation, **drawn_by)
+        return zip(batches, (volumes for _, volumes in parts), strict=True)
 
     def _take_step(self, rows: np.ndarray, volumes: Any) -> None:
         with uninterrupted():

@@ -89,19 +89,10 @@ def cut_batches(order: np.ndarray, batch_size: int) -> list[np.ndarray]:
     return np.array_split(order, n_batches) if n_batches else []
 
 
-def epoch_batches(
-    rows: np.ndarray,
-    *,
-    batch_size: int,
-    seed: int,
-    epoch: int,
-    first_step: int = 0,
-    replica: int = 0,
-    replicas: int = 1,
-) -> list[np.ndarray]:
-    """Return the rows of each step of an epoch, from any step on, for one of several replicas.
+def epoch_batches(rows: np.ndarray, *, batch_size: int, seed: int, epoch: int, first_step: int = 0) -> list[np.ndarray]:
+    """Return the rows of each step of an epoch, from any step on.
 
-    Step `s` trains on the same rows wherever the epoch is begun, and however many replicas share it.
+    Step `s` trains on the same rows wherever the epoch is begun, and however many replicas share it (`replica_part`).
 
     Parameters
     ----------
@@ -113,8 +104,6 @@ def epoch_batches(
         Which training and which pass of it, from 0.
     first_step : int
         Steps of the epoch that are over.
-    replica, replicas : int
-        Which part of each batch is wanted, from 0, and into how many it is cut.
 
     Returns
     -------
@@ -125,12 +114,11 @@ def epoch_batches(
     >>> rows = np.array([10, 11, 12, 13, 14, 15, 16])
     >>> [batch.tolist() for batch in epoch_batches(rows, batch_size=4, seed=7, epoch=0)]
     [[11, 16, 10, 14], [12, 13, 15]]
-    >>> [batch.tolist() for batch in epoch_batches(rows, batch_size=4, seed=7, epoch=0, first_step=1, replicas=2)]
-    [[12]]
+    >>> [batch.tolist() for batch in epoch_batches(rows, batch_size=4, seed=7, epoch=0, first_step=1)]
+    [[12, 13, 15]]
     """
     order = rows[epoch_order(len(rows), seed=seed, epoch=epoch)]
-    batches = cut_batches(order, batch_size)[first_step:]
-    return [replica_part(batch, replica, replicas) for batch in batches]
+    return cut_batches(order, batch_size)[first_step:]
 
 
 def replica_part(batch: np.ndarray, replica: int, replicas: int) -> np.ndarray:

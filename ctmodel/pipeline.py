@@ -4,7 +4,7 @@ Volumes cross in the stored dtype and are scaled and changed on the accelerator.
 one crossing from Python to tf.data costs as much as reading four volumes.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
@@ -15,7 +15,6 @@ from ctmodel.ahead import mapped
 from ctmodel.augment import Augmentation
 from ctmodel.backend import accelerator, tf
 from ctmodel.batches import Batch, VolumeReader
-from ctmodel.order import epoch_batches
 from ctmodel.residency import OnDevice, OnHost, Volumes
 
 UINT8_STEPS = 254  # 1.0 in a store of bytes
@@ -67,40 +66,25 @@ def to_input(volumes: Any) -> Any:
 
 
 def training_epoch(
-    volumes: Volumes,
-    rows: np.ndarray,
-    *,
-    batch_size: int,
-    seed: int,
-    epoch: int,
-    augmentation: Augmentation,
-    first_step: int = 0,
-    replica: int = 0,
-    replicas: int = 1,
+    volumes: Volumes, batches: Sequence[np.ndarray], *, seed: int, epoch: int, augmentation: Augmentation
 ) -> Iterator[tuple[np.ndarray, Any]]:
-    """Yield an epoch of training, shuffled and augmented: the same batches wherever the volumes are.
+    """Yield batches of training, augmented: the same wherever the volumes are.
 
     Parameters
     ----------
     volumes : VolumeReader, OnHost or OnDevice
         A store, or what `residency.settle` made of it.
-    rows : (n,) int array
-        The rows to train on.
-    batch_size : int
-        The largest batch.
+    batches : sequence of (n,) int arrays
+        The rows of each step, as `order.epoch_batches` gives them; of several machines, each asks for its part.
     seed, epoch : int
-        Decide order and augmentation.
+        Decide the augmentation.
     augmentation : Augmentation
-        How far a scan may be changed.
-    first_step : int
-        Steps of the epoch that are over, from which a resumed training goes on.
-    replica, replicas : int
-        Which part of each batch is wanted, from 0, and into how many it is cut. Scans are mixed within a part.
+        How far a scan may be changed. Scans of one batch are mixed.
 
     Yields
     ------
-    rows : (m,) int64 array
-    volumes : (m, x, y, z, 1) float32 tensor
+    rows : (n,) int64 array
+    volumes : (n, x, y, z, 1) float32 tensor
         Mixed, where that is asked for, as `augment.draw_mixing` says of the same rows, seed and epoch.
 
     Raises
@@ -108,33 +92,15 @@ def training_epoch(
     BadVolume, StoreChanged
         As the reader finds.
     """
-    batches = epoch_batches(
-        rows,
-        batch_size=batch_size,
-        seed=seed,
-        epoch=epoch,
-        first_step=first_step,
-        replica=replica,
-        replicas=replicas,
-    )
     raised: list[Exception] = []
     steps = _steps(volumes, batches, _drawing(volumes, augmentation, seed=seed, epoch=epoch), raised)
     yield from zip(batches, _reraising(_inputs(volumes, steps), raised), strict=True)
 
 
 def training_dataset(
-    volumes: Volumes,
-    rows: np.ndarray,
-    *,
-    batch_size: int,
-    seed: int,
-    epoch: int,
-    augmentation: Augmentation,
-    first_step: int = 0,
-    replica: int = 0,
-    replicas: int = 1,
+    volumes: Volumes, batches: Sequence[np.ndarray], *, seed: int, epoch: int, augmentation: Augmentation
 ) -> Any:
-    """Return an epoch of training as the tf.data.Dataset of its steps, as they cross to the accelerator.
+    """Return batches of training as the tf.data.Dataset of its steps, as they cross to the accelerator.
 
     Parameters are those of `training_epoch`, which also scales and changes the volumes: `to_input`, `augment.apply`,
     `augment.mix`.
@@ -144,15 +110,6 @@ def training_dataset(
     tf.data.Dataset of Step
         What the reader raises, tf.data raises as an error of its own that quotes it.
     """
-    batches = epoch_batches(
-        rows,
-        batch_size=batch_size,
-        seed=seed,
-        epoch=epoch,
-        first_step=first_step,
-        replica=replica,
-        replicas=replicas,
-    )
     return _steps(volumes, batches, _drawing(volumes, augmentation, seed=seed, epoch=epoch), []).prefetch(PREFETCHED)
 
 
@@ -220,7 +177,7 @@ def _drawing(volumes: Volumes, augmentation: Augmentation, *, seed: int, epoch: 
     return (lambda _rows: ((), ())) if augmentation.changes_nothing else draw
 
 
-def _steps(volumes: Volumes, batches: list[np.ndarray], draw: Draw, raised: list[Exception]) -> Any:
+def _steps(volumes: Volumes, batches: Sequence[np.ndarray], draw: Draw, raised: list[Exception]) -> Any:
     """Return the dataset of what crosses."""
     block_bytes = HELD_BLOCK_BYTES if isinstance(volumes, OnHost) else BLOCK_BYTES
     row_bytes = int(np.prod(volumes.shape)) * volumes.dtype.itemsize

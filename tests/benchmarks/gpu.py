@@ -2,8 +2,8 @@
 
 Usage: python tests/benchmarks/gpu.py [--cpu] [--steps N], or make bench-gpu
 
-First the volumes of 64 x 64 x 32 float16 a second that arrive as a network's input, batches of 16, shifted as the
-default augmentation does, for each residency. Then the founding network in float32 and in bfloat16, without and
+First the volumes of 64 x 64 x 32 float16 a second that arrive as a network's input, batches of 16, augmented as
+by default, for each residency. Then the founding network in float32 and in bfloat16, without and
 with XLA: its steps a second and the share of the time that it waits for data. --cpu measures the processor instead.
 """
 
@@ -18,19 +18,22 @@ from typing import Any
 import numpy as np
 from stores import write_store
 
-from ctmodel.augment import Augmentation
+from ctmodel.augment import augmentation_of
 from ctmodel.backend import accelerator, keras, tf
 from ctmodel.batches import open_volumes
 from ctmodel.fit import Trainer
 from ctmodel.network import build
+from ctmodel.order import epoch_batches
 from ctmodel.pipeline import training_epoch
 from ctmodel.precision import POLICIES
 from ctmodel.residency import Volumes, settle
+from ctmodel.settings import TrainSettings
 
 SHAPE = (64, 64, 32)
 N_SCANS, DISTINCT = 2048, 512
 BATCH = 16
 ROUNDS = 5
+AUGMENTATION = augmentation_of(TrainSettings().augment)
 RESIDENCIES = ("stream", "host", "device")
 WAYS = [(precision, xla) for xla in (False, True) for precision in POLICIES]
 
@@ -59,8 +62,8 @@ def device_name() -> str:
 
 
 def epoch_of(volumes: Volumes, rows: np.ndarray, epoch: int) -> Iterator[tuple[np.ndarray, Any]]:
-    how = {"batch_size": BATCH, "seed": 0, "augmentation": Augmentation(shift=0.06)}
-    return training_epoch(volumes, rows, epoch=epoch, **how)
+    batches = epoch_batches(rows, batch_size=BATCH, seed=0, epoch=epoch)
+    return training_epoch(volumes, batches, seed=0, epoch=epoch, augmentation=AUGMENTATION)
 
 
 def print_rates(held: dict[str, Volumes], rows: np.ndarray) -> None:

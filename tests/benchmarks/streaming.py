@@ -146,8 +146,7 @@ def our_pipeline(residency: str) -> Callable[[Path], Epoch]:
 
         def epoch() -> int:
             rows = next(order)
-            how = {"batch_size": BATCH, "seed": 0, "epoch": 0, "augmentation": Augmentation()}
-            for step in training_dataset(volumes, rows, **how):
+            for step in training_dataset(volumes, batches_of(rows), seed=0, epoch=0, augmentation=Augmentation()):
                 if residency == "device":
                     volumes.gather(step.items)
             return len(rows)
@@ -340,12 +339,13 @@ from ctmodel.pipeline import training_dataset
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1e3
 _, reader = open_volumes({store!r})
-how = dict(batch_size=16, seed=0, epoch=0, augmentation=Augmentation())
-for _ in training_dataset(reader, np.arange(16), **how):
-    pass
+def pass_over(size):
+    batches = np.arange(size).reshape(-1, 16)
+    for _ in training_dataset(reader, batches, seed=0, epoch=0, augmentation=Augmentation()):
+        pass
+pass_over(16)
 before = peak()
-for _ in training_dataset(reader, np.arange({size}), **how):
-    pass
+pass_over({size})
 print(round(peak() - before), end="")
 """
 
@@ -367,10 +367,12 @@ START = """
 import sys, time
 import numpy as np
 import ctmodel.backend
-from ctmodel.augment import Augmentation
+from ctmodel.augment import augmentation_of
 from ctmodel.batches import open_volumes
+from ctmodel.order import epoch_batches
 from ctmodel.pipeline import training_epoch
 from ctmodel.residency import settle
+from ctmodel.settings import TrainSettings
 def lap(name, begin):
     print(name, time.perf_counter() - begin)
     return time.perf_counter()
@@ -380,9 +382,9 @@ now = lap("open the store: tables, seal", now)
 rows = np.arange(len(store))
 reader.check(rows)
 now = lap("four bytes of each chunk", now)
-how = dict(batch_size=16, seed=0, epoch=0, augmentation=Augmentation(shift=0.06))
-next(training_epoch(reader, rows, **how))
-lap("order, dataset, first batch, shifted", now)
+batches = epoch_batches(rows, batch_size=16, seed=0, epoch=0)
+next(training_epoch(reader, batches, seed=0, epoch=0, augmentation=augmentation_of(TrainSettings().augment)))
+lap("order, dataset, first batch, augmented", now)
 lap("together", begin)
 now = time.perf_counter()
 settle(reader, rows, "host")

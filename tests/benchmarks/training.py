@@ -30,7 +30,7 @@ from ctmodel.fit import Trainer
 from ctmodel.history import Pace
 from ctmodel.loop import timed
 from ctmodel.network import build
-from ctmodel.order import cut_batches, epoch_order
+from ctmodel.order import cut_batches, epoch_batches, epoch_order
 from ctmodel.pipeline import to_input, training_epoch
 from ctmodel.precision import choose_precision
 from ctmodel.settings import Execution, TrainSettings
@@ -75,9 +75,8 @@ def compare(trainer: Trainer, store: Path, rounds: int, augmentation: Augmentati
     inputs = to_input(np.concatenate([batch.volumes for batch in reader.read(cut_batches(rows, BATCH))]))
     ratios, waits, rates = [], [], []
     for epoch in range(rounds + 1):
-        streamed = started(
-            training_epoch(reader, rows, batch_size=BATCH, seed=SEED, epoch=epoch, augmentation=augmentation)
-        )
+        batches = epoch_batches(rows, batch_size=BATCH, seed=SEED, epoch=epoch)
+        streamed = started(training_epoch(reader, batches, seed=SEED, epoch=epoch, augmentation=augmentation))
         time.sleep(VALIDATION_SECONDS)
         theirs = pace_of(trainer, from_memory(inputs, epoch), shares)
         ours = pace_of(trainer, streamed, shares)

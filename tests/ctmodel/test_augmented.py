@@ -9,6 +9,7 @@ from matplotlib.image import imread
 from ctmodel.augment import PRESETS, Augmentation
 from ctmodel.augmented import EPOCHS, augmented, write_augmented
 from ctmodel.batches import open_volumes
+from ctmodel.order import cut_batches
 from ctmodel.pipeline import training_epoch
 from ctprep.errors import ScanNotFound, TargetError
 from ctprep.store import open_store
@@ -20,10 +21,10 @@ def test_a_training_sees_what_the_picture_shows(store_path):
     shown = augmented(store.unit(store.volume(5)), 5, augmentation=PRESETS["strong"], seed=3)
     assert len(shown) == EPOCHS
     for epoch in (0, 1, 15):
-        settings = {"batch_size": 4, "seed": 3, "epoch": epoch, "augmentation": unmixed}
+        batches = cut_batches(np.arange(8), 4)
         seen = {
             int(row): volume
-            for rows, volumes in training_epoch(reader, np.arange(8), **settings)
+            for rows, volumes in training_epoch(reader, batches, seed=3, epoch=epoch, augmentation=unmixed)
             for row, volume in zip(rows, volumes, strict=True)
         }
         np.testing.assert_allclose(seen[5][..., 0], shown[epoch], atol=1e-6)

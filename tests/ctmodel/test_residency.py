@@ -12,7 +12,7 @@ from ctmodel.backend import accelerator, free_accelerator_bytes, tf
 from ctmodel.batches import open_volumes
 from ctmodel.errors import BadVolume, SettingsError, StoreChanged
 from ctmodel.memory import available_bytes
-from ctmodel.order import replica_part
+from ctmodel.order import epoch_batches, replica_part
 from ctmodel.pipeline import blocks_of, training_dataset, training_epoch
 from ctmodel.residency import OnHost, fitting_residency, settle
 from ctmodel.settings import Execution
@@ -20,12 +20,13 @@ from ctmodel.train import train
 
 ROWS = np.array([12, 1, 4, 6, 8, 9, 11])
 CHOICES = ("stream", "host", "device")
-EPOCH = {"batch_size": 3, "seed": 5, "epoch": 2}
+EPOCH = {"seed": 5, "epoch": 2}
+BATCHES = epoch_batches(ROWS, batch_size=3, **EPOCH)
 CHANGED = Augmentation(flip=True, shift=0.2, intensity=0.1, mixup=0.3)
 
 
-def epoch_of(volumes, *, augmentation=CHANGED, **how):
-    return list(training_epoch(volumes, ROWS, augmentation=augmentation, **EPOCH | how))
+def epoch_of(volumes, batches=BATCHES, *, augmentation=CHANGED):
+    return list(training_epoch(volumes, batches, augmentation=augmentation, **EPOCH))
 
 
 @pytest.mark.parametrize("augmentation", [Augmentation(), CHANGED], ids=["plain", "changed"])
@@ -49,7 +50,7 @@ def test_volumes_are_mixed_as_their_labels_are(store_path):
     plain, mixed = (epoch_of(reader, augmentation=Augmentation(mixup=mixup)) for mixup in (0, 0.5))
     for (rows, volumes), (mixed_rows, mixed_volumes) in zip(plain, mixed, strict=True):
         assert rows.tolist() == mixed_rows.tolist()
-        mixing = draw_mixing(Augmentation(mixup=0.5), rows, seed=EPOCH["seed"], epoch=EPOCH["epoch"])
+        mixing = draw_mixing(Augmentation(mixup=0.5), rows, **EPOCH)
         shares = mix(np.eye(len(rows), dtype=np.float32), mixing)
         np.testing.assert_allclose(mixed_volumes, np.tensordot(shares, volumes, axes=1), atol=1e-6)
         assert not np.array_equal(volumes, mixed_volumes)
@@ -61,7 +62,7 @@ def test_an_epoch_goes_on_at_any_step(store_path, residency):
     volumes = settle(reader, ROWS, residency)
     whole = epoch_of(volumes)
     for first_step in range(len(whole) + 1):
-        rest = epoch_of(volumes, first_step=first_step)
+        rest = epoch_of(volumes, epoch_batches(ROWS, batch_size=3, first_step=first_step, **EPOCH))
         assert len(rest) == len(whole) - first_step
         for (rows, some), (expected_rows, expected) in zip(rest, whole[first_step:], strict=True):
             assert rows.tolist() == expected_rows.tolist()
@@ -76,9 +77,10 @@ def test_replicas_share_every_batch(store_path, residency, replicas):
     unmixed = dataclasses.replace(CHANGED, mixup=0.0)
     whole = epoch_of(volumes, augmentation=unmixed)
     for replica in range(replicas):
-        parts = epoch_of(volumes, augmentation=unmixed, replica=replica, replicas=replicas)
-        for (rows, some), (all_rows, expected) in zip(parts, whole, strict=True):
-            assert rows.tolist() == replica_part(all_rows, replica, replicas).tolist()
+        batches = [replica_part(batch, replica, replicas) for batch in BATCHES]
+        parts = epoch_of(volumes, batches, augmentation=unmixed)
+        for (rows, some), batch, (_, expected) in zip(parts, batches, whole, strict=True):
+            assert rows.tolist() == batch.tolist()
             np.testing.assert_array_equal(some, replica_part(expected.numpy(), replica, replicas))
 
 
@@ -86,7 +88,7 @@ def test_replicas_share_every_batch(store_path, residency, replicas):
 def test_the_dataset_holds_the_stored_dtype_until_the_accelerator(cohort, tmp_path, residency):
     store, reader = open_volumes(cohort.store(tmp_path / "out.zarr", dtype="uint8"))
     volumes = settle(reader, ROWS, residency)
-    dataset = training_dataset(volumes, ROWS, augmentation=CHANGED, **EPOCH)
+    dataset = training_dataset(volumes, BATCHES, augmentation=CHANGED, **EPOCH)
     assert isinstance(dataset, tf.data.Dataset)
     for step in dataset:
         stored = volumes.gather(step.items) if residency == "device" else step.items
@@ -125,12 +127,12 @@ def test_a_store_replaced_in_the_middle_of_an_epoch_stops_it(store_path, tmp_pat
     monkeypatch.setattr("ctmodel.pipeline.BLOCK_BYTES", 1)
     own = shutil.copytree(store_path, tmp_path / "own.zarr")
     _, reader = open_volumes(own)
-    rows = np.arange(14).repeat(9)
-    batches = training_epoch(reader, rows, batch_size=1, seed=0, epoch=0, augmentation=Augmentation())
-    next(batches)
+    rows = np.arange(14).repeat(9)[:, None]
+    epoch = training_epoch(reader, rows, augmentation=Augmentation(), **EPOCH)
+    next(epoch)
     (own / "zarr.json").touch()
     with pytest.raises(StoreChanged):
-        list(batches)
+        list(epoch)
 
 
 def test_what_is_held_is_trained_on_whatever_becomes_of_the_store(store_path, tmp_path):
@@ -148,7 +150,7 @@ def test_what_is_held_is_trained_on_whatever_becomes_of_the_store(store_path, tm
 def test_a_row_that_is_not_in_memory_is_an_error(store_path, row, residency):
     _, reader = open_volumes(store_path)
     with pytest.raises(LookupError, match=f"row {row} is not in memory"):
-        list(training_epoch(settle(reader, ROWS, residency), np.array([1, row]), augmentation=CHANGED, **EPOCH))
+        epoch_of(settle(reader, ROWS, residency), [np.array([1, row])])
 
 
 def test_volumes_are_held_where_they_fit():

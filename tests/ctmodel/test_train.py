@@ -28,6 +28,7 @@ from ctmodel.errors import (
 from ctmodel.files import read_csv, read_json
 from ctmodel.fit import Trainer
 from ctmodel.metrics import SMALLEST_PROBABILITY
+from ctmodel.order import epoch_batches
 from ctmodel.pipeline import training_epoch
 from ctmodel.run_folder import Run
 from ctmodel.settings import Execution, TrainSettings
@@ -148,14 +149,18 @@ def stop_after(monkeypatch, n_steps, error):
     """Let a training raise an error instead of its next batch after so many; return the first step of each epoch."""
     begun, taken = [], itertools.count()
 
-    def stopping(*args, first_step, **kwargs):
-        begun.append(first_step)
-        for batch in training_epoch(*args, first_step=first_step, **kwargs):
+    def stopping(*args, **kwargs):
+        for batch in training_epoch(*args, **kwargs):
             if next(taken) == n_steps:
                 raise error
             yield batch
 
+    def noting(*args, first_step, **kwargs):
+        begun.append(first_step)
+        return epoch_batches(*args, first_step=first_step, **kwargs)
+
     monkeypatch.setattr(sys.modules["ctmodel.loop"], "training_epoch", stopping)
+    monkeypatch.setattr(sys.modules["ctmodel.loop"], "epoch_batches", noting)
     return begun
 
 

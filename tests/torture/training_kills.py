@@ -27,7 +27,7 @@ MOST_SECONDS = 120
 BEGUN = "begun"
 
 SPAWN = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
-Naive = Callable[..., Iterator[tuple[np.ndarray, Any]]]
+Order = Callable[..., list[np.ndarray]]
 
 
 class Worker:
@@ -83,7 +83,7 @@ def _work(orders: Connection, store: Path) -> None:
 def log_rows(run: Path, *, naive: str = "", die_at: int = -1) -> None:
     """Let the trainings of this process log the rows of each step to a file beside their run, before they take it."""
     from ctmodel.loop import Loop
-    from ctmodel.pipeline import training_epoch
+    from ctmodel.order import epoch_batches
 
     log = os.open(_log_of(run), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.write(log, f"{BEGUN}\n".encode())
@@ -95,9 +95,9 @@ def log_rows(run: Path, *, naive: str = "", die_at: int = -1) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             super()._take_step(rows, volumes)
 
-    begin = NAIVE[naive](training_epoch) if naive else training_epoch
     sys.modules["ctmodel.train"].Loop = LoggedLoop  # type: ignore[attr-defined]
-    sys.modules["ctmodel.loop"].training_epoch = begin  # type: ignore[attr-defined]
+    if naive:
+        sys.modules["ctmodel.loop"].epoch_batches = NAIVE[naive](epoch_batches)  # type: ignore[attr-defined]
 
 
 def _log_of(run: Path) -> Path:
@@ -108,20 +108,20 @@ def lines_of(run: Path) -> list[str]:
     return _log_of(run).read_text().splitlines()
 
 
-def forgetting(begin: Naive) -> Naive:
+def forgetting(order: Order) -> Order:
     """Begin an epoch from its first batch, wherever it was."""
 
-    def naive(*args: Any, first_step: int, **kwargs: Any) -> Iterator[tuple[np.ndarray, Any]]:
-        return begin(*args, first_step=0, **kwargs)
+    def naive(*args: Any, first_step: int, **kwargs: Any) -> list[np.ndarray]:
+        return order(*args, first_step=0, **kwargs)
 
     return naive
 
 
-def reshuffling(begin: Naive) -> Naive:
+def reshuffling(order: Order) -> Order:
     """Shuffle what is left of an epoch anew, as a shuffle buffer does."""
 
-    def naive(*args: Any, seed: int, first_step: int, **kwargs: Any) -> Iterator[tuple[np.ndarray, Any]]:
-        return begin(*args, seed=seed + first_step, first_step=first_step, **kwargs)
+    def naive(*args: Any, seed: int, first_step: int, **kwargs: Any) -> list[np.ndarray]:
+        return order(*args, seed=seed + first_step, first_step=first_step, **kwargs)
 
     return naive
 
