@@ -19,18 +19,17 @@ class Board:
     Parameters
     ----------
     folder : Path
-        Made with the first report. What former trainings wrote there stays, so that a resumed one goes on.
+        What former trainings wrote there stays, so that a resumed one goes on.
 
     Raises
     ------
     ctprep.errors.TargetError
-        If there is something else in the folder's place.
+        If it cannot be made.
     """
 
     def __init__(self, folder: Path) -> None:
-        if folder.exists() and not folder.is_dir():
-            raise TargetError(f"{folder}: is no folder; choose another one for TensorBoard")
         self._folder = folder
+        self._make(folder)
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
 
     def __call__(self, report: EpochReport) -> None:
@@ -54,13 +53,19 @@ class Board:
     def _write(self, part: str, values: dict[str, float], *, step: int) -> None:
         try:
             if part not in self._writers:
-                (self._folder / part).mkdir(parents=True, exist_ok=True)
+                self._make(self._folder / part)
                 self._writers[part] = tf.summary.create_file_writer(str(self._folder / part))
             with self._writers[part].as_default(step=step):
                 for name, value in values.items():
                     tf.summary.write(name, tf.constant(value, tf.float32), metadata=_SCALARS)
             self._writers[part].flush()
-        except OSError as error:
-            raise TargetError(f"{self._folder}: cannot be made ({error.strerror}); choose another folder") from None
         except tf.errors.OpError as error:
             raise TargetError(f"{self._folder}: cannot be written ({error.message}); choose another folder") from None
+
+    def _make(self, folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise TargetError(
+                f"{self._folder}: cannot be made ({error.strerror}); choose another folder for TensorBoard"
+            ) from None

@@ -29,8 +29,12 @@ from ctmodel.run_folder import Run
 from ctmodel.settings import Execution, TrainSettings
 from ctmodel.split import Split
 from ctmodel.workers import Team
+from ctprep.errors import TargetError
 from ctprep.interruption import uninterrupted
 from ctprep.store import Store
+
+BETWEEN_STEPS = (KeyboardInterrupt, BadVolume, StoreChanged, TargetError, OSError)
+"""What may stop a training while its state is whole: a signal, the store, or a disk that what is told goes to."""
 
 
 @dataclass(frozen=True)
@@ -98,12 +102,12 @@ class Loop:
         self._team.agree({"epochs that are over": len(self.history), "steps that are over": self._steps})
 
     def run(self) -> None:
-        """Train until the settings say stop; where anything but a step itself stops it before, leave a checkpoint."""
+        """Train until the settings say stop; what stops it before, between two steps, leaves a checkpoint."""
         settings = self._task.settings
         try:
             while not is_over(self.history, epochs=settings.epochs, patience=settings.patience):
                 self._run_epoch()
-        except (KeyboardInterrupt, BadVolume, StoreChanged):
+        except BETWEEN_STEPS:
             self._save()
             raise
         self._save()

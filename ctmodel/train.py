@@ -230,5 +230,6 @@ def _conclude(task: Task, loop: Loop) -> None:
     threshold = choose_threshold(validation, by=task.settings.threshold)
     called = metrics.predicted_classes(predictions.probabilities, threshold=threshold.value)
     run.write_predictions(predictions, parts=parts.tolist(), called=called.tolist(), classes=store.classes)
+    run.write_history(loop.history)  # its last epoch may have been interrupted before it was written
     write_curves(loop.history, run.curves)
     run.write_scores(score(test, classes=store.classes, part="test", threshold=threshold))

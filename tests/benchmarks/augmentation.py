@@ -29,11 +29,11 @@ def median_ms(run: Callable[[], object]) -> float:
 
 def main() -> None:
     volumes = tf.constant(np.random.default_rng(0).random((BATCH, *SHAPE, 1), dtype=np.float32))
-    labels = np.arange(BATCH) % 2
+    shares = np.eye(2)[np.arange(BATCH) % 2]
     steps = {}
     for name in NETWORKS:
         trainer = Trainer(build(name, SHAPE, 2), np.ones(2))
-        steps[name] = median_ms(lambda trainer=trainer: trainer._step(volumes, labels).numpy())
+        steps[name] = median_ms(lambda trainer=trainer: trainer.step(volumes, shares).numpy())
     print(
         f"median of {RUNS}, {BATCH} volumes of {'x'.join(map(str, SHAPE))}, {tf.config.list_logical_devices()[-1].name}"
     )

@@ -60,12 +60,25 @@ def test_a_training_that_goes_on_goes_on_there(store_path, tmp_path):
 
 def test_a_folder_that_cannot_be_is_an_error(tmp_path):
     (tmp_path / "letter").write_text("dear")
-    with pytest.raises(TargetError, match=r"letter: is no folder; choose another one"):
+    with pytest.raises(TargetError, match=r"letter: cannot be made \(File exists\); choose another folder"):
         Board(tmp_path / "letter")
     with pytest.raises(TargetError, match=r"letter/board: cannot be made \(Not a directory\); choose another folder"):
-        Board(tmp_path / "letter" / "board")(REPORT)
+        Board(tmp_path / "letter" / "board")
+
+
+def test_a_board_that_cannot_be_written_costs_no_step(store_path, tmp_path):
+    board, settings = Board(tmp_path / "board"), dataclasses.replace(TINY, epochs=2)
+    (tmp_path / "board" / "training").write_text("in its place")
+    with pytest.raises(TargetError, match=r"board: cannot be made \(File exists\)"):
+        train(store_path, tmp_path / "run", settings, progress=board)
+    reports = []
+    train(store_path, tmp_path / "run", settings, resume=True, progress=reports.append)
+    assert [report.epoch.epoch for report in reports] == [2]
+
+
+def test_a_board_that_vanishes_does_not_stop_a_training(tmp_path):
     board = Board(tmp_path / "board")
     board(REPORT)
     shutil.rmtree(tmp_path / "board")
     (tmp_path / "board").write_text("in between")
-    board(REPORT)  # goes into a file that is gone: a board is not worth a training
+    board(REPORT)  # goes into a file that is gone

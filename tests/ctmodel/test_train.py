@@ -5,6 +5,7 @@ import gzip
 import itertools
 import json
 import shutil
+import signal
 import sys
 from types import SimpleNamespace
 
@@ -27,6 +28,7 @@ from ctmodel.errors import (
 )
 from ctmodel.files import read_csv, read_json
 from ctmodel.fit import Trainer
+from ctmodel.history import best_epoch
 from ctmodel.metrics import SMALLEST_PROBABILITY
 from ctmodel.order import epoch_batches
 from ctmodel.pipeline import training_epoch
@@ -142,6 +144,24 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(finished, store_path, tmp
     resumed = train(store_path, tmp_path / "run", TINY, resume=True, progress=reports.append)
     assert resumed.status == "resumed"
     assert [report.epoch.epoch for report in reports] == list(range(n_epochs + 1, 4))
+    assert same_outcome(resumed, finished)
+
+
+def test_an_interruption_before_the_last_epoch_is_written_down_loses_nothing(
+    finished, store_path, tmp_path, monkeypatch
+):
+    def interrupting(history):
+        if len(history) == TINY.epochs:
+            signal.raise_signal(signal.SIGINT)
+        return best_epoch(history)
+
+    monkeypatch.setattr("ctmodel.loop.best_epoch", interrupting)
+    with pytest.raises(KeyboardInterrupt):
+        train(store_path, tmp_path / "run", TINY)
+    monkeypatch.undo()
+    assert len(Run(tmp_path / "run").history()) == TINY.epochs - 1
+    resumed = train(store_path, tmp_path / "run", TINY, resume=True)
+    assert resumed == dataclasses.replace(finished, run=tmp_path / "run", status="resumed")
     assert same_outcome(resumed, finished)
 
 
