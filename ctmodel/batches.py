@@ -9,7 +9,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -60,9 +59,8 @@ def open_volumes(path: str | os.PathLike[str]) -> tuple[Store, "VolumeReader"]:
     ctprep.errors.StoreError
         If there is no readable store.
     """
-    identity = _identity(Path(path))  # before anything is read, so that no exchange goes unnoticed
     store = open_store(path)
-    return store, VolumeReader(store, identity)
+    return store, VolumeReader(store)
 
 
 class VolumeReader:
@@ -76,9 +74,9 @@ class VolumeReader:
         The stored dtype.
     """
 
-    def __init__(self, store: Store, identity: tuple[int, ...] | None) -> None:
+    def __init__(self, store: Store) -> None:
         self.shape, self.dtype = tuple(store.recipe.shape), np.dtype(store.recipe.dtype)
-        self._store, self._identity = store, identity
+        self._store = store
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="volumes")
         self._pool = Pool()
         keep_freed_memory()
@@ -149,7 +147,7 @@ class VolumeReader:
             raise BadVolume(str(error)) from error
 
     def _check_unchanged(self) -> None:
-        if _identity(self._store.path) != self._identity:
+        if not self._store.is_still_there():
             raise StoreChanged(
                 f"{self._store.path}: was replaced or edited while it was read; let no conversion write to it "
                 "meanwhile, and start again"
@@ -159,12 +157,3 @@ class VolumeReader:
 def _cancel(parts: Iterable[Future]) -> None:
     for part in parts:
         part.cancel()
-
-
-def _identity(path: Path) -> tuple[int, ...] | None:
-    """Return what tells a store from any other that takes its place, None where there is none."""
-    try:
-        found = (path / "zarr.json").stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns

@@ -26,38 +26,49 @@ class FinishedVolumes:
     rows : sequence of PlanRow
     records : Records
         Of the same scans.
+    checksums : (n,) uint32 array
+        CRC-32C of their chunks.
     stock : Stock
         Where the volumes are.
     stamps : mapping of str to Stamp
         By scan id.
     """
 
-    def __init__(self, rows: Sequence[PlanRow], records: Records, stock: Stock, stamps: Mapping[str, Stamp]) -> None:
+    def __init__(
+        self,
+        rows: Sequence[PlanRow],
+        records: Records,
+        checksums: np.ndarray,
+        stock: Stock,
+        stamps: Mapping[str, Stamp],
+    ) -> None:
         self.rows = rows
         self.records = records
+        self.checksums = checksums
         self._stock = stock
         self._stamps = stamps
 
     @classmethod
     def of(cls, rows: Sequence[PlanRow], stock: Stock, stamps: Mapping[str, Stamp]) -> Self:
-        """Collect the records of rows whose volumes are finished.
+        """Collect the records and checksums of rows whose volumes are finished.
 
         Raises
         ------
         TargetError
             If one is nowhere.
         """
-        stored = stock.store.records.table if stock.store else np.zeros(0, RECORD)
-        place, left = stock.work.finished()
-        table = np.zeros(len(rows), RECORD)
+        left = stock.work.finished()
+        table, checksums = np.zeros(len(rows), RECORD), np.zeros(len(rows), np.uint32)
         for index, row in enumerate(rows):
-            if row.finished and row.finished.row is not None:
-                table[index] = stored[row.finished.row]
-            elif (name := stamps[row.scan.id].name_for(row.scan.id)) in place:
-                table[index] = left.table[place[name]]
+            if stock.store and row.finished and row.finished.row is not None:
+                stored = row.finished.row
+                table[index], checksums[index] = stock.store.records.table[stored], stock.store.checksums[stored]
+            elif (name := stamps[row.scan.id].name_for(row.scan.id)) in left.place:
+                place = left.place[name]
+                table[index], checksums[index] = left.records.table[place], left.checksums[place]
             else:
-                raise TargetError(f"{stock.work.path}: was changed by another program; run it again, it resumes")
-        return cls(rows, Records(table), stock, stamps)
+                raise _changed(stock.work.path)
+        return cls(rows, Records(table), checksums, stock, stamps)
 
     def alike(self) -> list[Rejection]:
         """Reject scans whose files have the same bytes."""
@@ -72,7 +83,8 @@ class FinishedVolumes:
             return self  # without a second copy of the records
         kept = [index for index, row in enumerate(self.rows) if row.scan.id not in scans]
         records = Records(self.records.table[kept])
-        return type(self)([self.rows[index] for index in kept], records, self._stock, self._stamps)
+        rows = [self.rows[index] for index in kept]
+        return type(self)(rows, records, self.checksums[kept], self._stock, self._stamps)
 
     def chunks(self) -> Iterator[Path]:
         """Yield the file of each volume."""
@@ -97,13 +109,17 @@ def assemble(
     ------
     OSError
         If it cannot be written.
+    TargetError
+        If a chunk is not the one that was planned with.
     """
     (folder / chunk_path(0)).parent.mkdir(parents=True)
-    checksums = []
-    for row, chunk in enumerate(volumes.chunks()):
+    for row, (chunk, checksum) in enumerate(zip(volumes.chunks(), volumes.checksums.tolist(), strict=True)):
         link_or_copy(chunk, folder / chunk_path(row))
-        checksums.append(stated_checksum(folder / chunk_path(row)))
+        if stated_checksum(folder / chunk_path(row)) != checksum:
+            raise _changed(chunk)
     scans = tuple(row.scan for row in volumes.rows)
-    write_tables(
-        folder, StoreContents(recipe, classes, scans, volumes.records, np.array(checksums, np.uint32), rejected)
-    )
+    write_tables(folder, StoreContents(recipe, classes, scans, volumes.records, volumes.checksums, rejected))
+
+
+def _changed(path: Path) -> TargetError:
+    return TargetError(f"{path}: was changed by another program; run it again, it resumes")

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from ctprep.assemble import FinishedVolumes, assemble
 from ctprep.catalog import Catalog, find_scans
-from ctprep.errors import NothingConverted, RecipeMismatch, StoreError, TargetError
+from ctprep.chunk import most_chunk_bytes, stated_checksum
+from ctprep.errors import NothingConverted, RecipeMismatch, TargetError
 from ctprep.observe import Stock, observe_all
 from ctprep.plan import Action, Plan, make_plan
 from ctprep.progress import Progress, silent
@@ -178,10 +179,7 @@ def _own_target(out: str | os.PathLike[str]) -> Path:
 def _existing(target: Path, recipe: Recipe) -> Store | None:
     if not target.exists():
         return None
-    try:
-        store = open_store(target)
-    except StoreError as error:
-        raise StoreError(f"{error}; it is left alone: replace it with --rebuild") from None
+    store = open_store(target)
     if store.recipe != recipe:
         raise RecipeMismatch(
             f"{target.name}: was made by another recipe ({'; '.join(differences(store.recipe, recipe))}); "
@@ -191,7 +189,8 @@ def _existing(target: Path, recipe: Recipe) -> Store | None:
 
 
 def _stock(staging: Staging, recipe: Recipe, existing: Store | None) -> Stock:
-    return Stock(existing, WorkFolder(staging.work(recipe.digest)), load_remembered(staging.sources))
+    most = most_chunk_bytes(recipe.shape, recipe.dtype)
+    return Stock(existing, WorkFolder(staging.work(recipe.digest)), load_remembered(staging.sources), most)
 
 
 def _plan(catalog: Catalog, stock: Stock) -> tuple[Plan, Mapping[str, Stamp]]:
@@ -216,7 +215,8 @@ def _run(job: _Job, run: Callable[..., None], progress: Progress) -> list[Reject
                 _stop_if_strict(job, [result])
                 rejected.append(result)
             else:
-                journal.append(job.name(scan), result)
+                name = job.name(scan)
+                journal.append(name, result, stated_checksum(job.stock.work.chunk(name)))
             advance(1)
 
         run(convert_scan, tasks, keep)

@@ -1,9 +1,15 @@
-"""Files that are there whole or not at all."""
+"""Files that are written whole or not at all, and read without trusting what lies in their place."""
 
+import errno
+import hashlib
 import json
 import os
+import stat
+from io import FileIO
 from pathlib import Path
 from typing import Any
+
+MOST_JSON_BYTES = 1 << 30
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -17,9 +23,44 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
+def open_regular(path: str | Path) -> FileIO:
+    """Open a regular file for reading, without a buffer; never waits for a pipe or a device.
+
+    Raises
+    ------
+    OSError
+        If it cannot be opened, or is no regular file.
+    """
+    file = FileIO(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OSError(errno.EINVAL, "Not a regular file", str(path))
+    return file
+
+
+def read_regular(path: str | Path, most: int) -> bytes:
+    """Return what is in a regular file.
+
+    Raises
+    ------
+    OSError
+        As `open_regular`, or if there are more than `most` bytes.
+    """
+    with open_regular(path) as file:
+        if os.fstat(file.fileno()).st_size > most:
+            raise OSError(errno.EFBIG, os.strerror(errno.EFBIG), str(path))
+        return file.read()
+
+
+def sha256_of_file(path: str | Path) -> str:
+    """Return the SHA-256 of what is in a regular file, however large; raises what `open_regular` does."""
+    with open_regular(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def read_json(path: Path) -> Any:
     """Return the content of a JSON file, or None where it is missing or damaged."""
     try:
-        return json.loads(path.read_bytes())
-    except (OSError, ValueError):
+        return json.loads(read_regular(path, MOST_JSON_BYTES))
+    except (OSError, ValueError, RecursionError):
         return None

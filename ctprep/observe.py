@@ -1,18 +1,19 @@
 """What can be seen of scans without reading a voxel: their stamps, their headers, and volumes that exist already."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from ctprep.chunk import chunk_checksum, chunk_path
 from ctprep.errors import BadScan
+from ctprep.files import read_regular
 from ctprep.nifti import read_header
 from ctprep.plan import FinishedVolume, Observation
 from ctprep.scan import Rejection, Scan
 from ctprep.sources import Remembered, Stamp, sha256_of, stamp_of
 from ctprep.store import Store
-from ctprep.work_folder import WorkFolder
+from ctprep.work_folder import Finished, WorkFolder
 
 
 @dataclass(frozen=True)
@@ -27,11 +28,14 @@ class Stock:
         Where an interrupted conversion left its volumes.
     remembered : mapping of str to Remembered
         The files that `store` was made from, as they were.
+    most_chunk_bytes : int
+        What no chunk of the recipe exceeds.
     """
 
     store: Store | None
     work: WorkFolder
     remembered: Mapping[str, Remembered]
+    most_chunk_bytes: int
 
     @cached_property
     def row_of_scan(self) -> dict[str, int]:
@@ -49,9 +53,9 @@ class Stock:
         return {sha256: row for row, sha256 in enumerate(self.source_sha256)}
 
     @cached_property
-    def left_names(self) -> Set[str]:
-        """The names of what an interrupted conversion finished."""
-        return self.work.finished()[0].keys()
+    def left(self) -> Finished:
+        """What an interrupted conversion finished."""
+        return self.work.finished()
 
     def stored_chunk(self, row: int) -> Path:
         """Return where the chunk of a row of the store lies."""
@@ -61,15 +65,23 @@ class Stock:
 
     def stored(self, row: int, why: str) -> FinishedVolume | None:
         """Return a row of the store, or None where its chunk is lost, damaged or another's."""
-        if self.store is None or _checksum_of(self.stored_chunk(row)) != self.store.checksums[row]:
+        if self.store is None or not self._is_whole(self.stored_chunk(row), self.store.checksums[row]):
             return None
         return FinishedVolume(why, row)
 
     def left_over(self, name: str) -> FinishedVolume | None:
         """Return what an interrupted conversion finished under a name, or None."""
-        if name not in self.left_names or _checksum_of(self.work.chunk(name)) is None:
+        place = self.left.place.get(name)
+        if place is None or not self._is_whole(self.work.chunk(name), self.left.checksums[place]):
             return None
         return FinishedVolume("finished before an interruption")
+
+    def _is_whole(self, chunk: Path, checksum: int) -> bool:
+        """Tell whether a chunk is there, undamaged, and the one of this checksum."""
+        try:
+            return chunk_checksum(read_regular(chunk, self.most_chunk_bytes)) == checksum
+        except OSError:
+            return False
 
 
 def observe_all(scans: Sequence[Scan], stock: Stock) -> tuple[dict[str, Observation], dict[str, Stamp]]:
@@ -115,10 +127,3 @@ def _observe_stored(scan: Scan, stamp: Stamp, row: int, stock: Stock) -> Observa
         return Observation(why_convert="its bytes have changed")
     finished = finished or stock.left_over(stamp.name_for(scan.id))
     return Observation(finished, why_convert="its stored volume is lost or damaged")
-
-
-def _checksum_of(chunk: Path) -> int | None:
-    try:
-        return chunk_checksum(chunk.read_bytes())
-    except OSError:
-        return None

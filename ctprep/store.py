@@ -23,7 +23,7 @@ from ctprep.intensity import unit_from_stored
 from ctprep.recipe import Recipe
 from ctprep.records import RECORD, Records
 from ctprep.scan import Rejection
-from ctprep.seal import is_sealed, is_table_file
+from ctprep.seal import ROOT, is_sealed, is_table_file
 from ctprep.store_format import (
     ATTRIBUTES,
     AXES,
@@ -36,8 +36,22 @@ from ctprep.store_format import (
 MOST_SCANS = 100_000_000
 """Rows beyond which the metadata, not the cohort, is what is large."""
 
-READ_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError, zarr.errors.BaseZarrError)
-"""What zarr-python and its codecs raise on damaged metadata or chunks."""
+READ_ERRORS = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    RuntimeError,
+    MemoryError,
+    zarr.errors.BaseZarrError,
+)
+"""What zarr-python and its codecs raise on metadata or tables that no conversion wrote."""
+
+REBUILD = "make it anew from its sources with: ctprep convert --rebuild"
+
+Identity = tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +80,8 @@ class Store:
         CRC-32C of each volume's chunk.
     meta : mapping of str to (scan,) array
         Further columns of the label table.
+    identity : tuple of int
+        What tells this store from any other that takes its place, see `is_still_there`.
     """
 
     path: Path
@@ -78,7 +94,7 @@ class Store:
     records: Records
     checksums: np.ndarray
     meta: Mapping[str, np.ndarray]
-    _volumes: zarr.Array = field(repr=False)
+    identity: Identity = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.scans)
@@ -119,19 +135,12 @@ class Store:
         StoreError
             If the volume is missing or damaged.
         """
-        self._check_row(row)
-        try:
-            volume = np.asarray(self._volumes[row])
-        except READ_ERRORS as error:
-            raise StoreError(self._damage(row, f"is damaged ({_first_line(error)})")) from None
-        if is_missing(volume):
-            raise StoreError(self._damage(row, "is missing"))
-        if not self.holds_chunk_of(row):
-            raise StoreError(self._damage(row, "is not the one that was written"))
+        volume = np.empty(self.recipe.shape, self.recipe.dtype)
+        self.read_into(row, volume)
         return volume
 
     def read_into(self, row: int, out: np.ndarray) -> None:
-        """Put one volume into an array: `volume` without zarr-python, for several threads at once.
+        """Put one volume into an array; several threads may do so at once.
 
         The chunk is read once. Its bytes have the checksum that was written down for this row, or it is an error, so
         that it is neither missing nor damaged nor another's.
@@ -147,15 +156,24 @@ class Store:
         StoreError
             If the volume is missing or damaged.
         """
-        self._check_row(row)
+        if not 0 <= row < len(self):
+            raise StoreError(f"{self.path.name}: has no row {row}, only 0 to {len(self) - 1}")
+        if problem := self.read_or_say(row, out):
+            raise StoreError(f"{self.path.name}: the volume of {self.scans[row]} (row {row}) {problem}")
+
+    def read_or_say(self, row: int, out: np.ndarray) -> str | None:
+        """Put one volume into an array, or return what is wrong with it, and how to mend it."""
         try:
             read_chunk(self._chunk(row), int(self.checksums[row]), out)
         except FileNotFoundError:
-            raise StoreError(self._damage(row, "is missing")) from None
+            problem = "is missing"
         except OSError as error:
-            raise StoreError(self._damage(row, f"cannot be read ({error.strerror})")) from None
+            problem = f"cannot be read ({error.strerror})"
         except ValueError as error:
-            raise StoreError(self._damage(row, str(error))) from None
+            problem = str(error)
+        else:
+            return None
+        return f"{problem}; convert again to rebuild it"
 
     def holds_chunk_of(self, row: int) -> bool:
         """Tell whether the chunk that is there states the checksum of the one that was written for this row.
@@ -170,13 +188,6 @@ class Store:
     def _chunk(self, row: int) -> str:
         return f"{self.path}/{chunk_path(row)}"
 
-    def _check_row(self, row: int) -> None:
-        if not 0 <= row < len(self):
-            raise StoreError(f"{self.path.name}: has no row {row}, only 0 to {len(self) - 1}")
-
-    def _damage(self, row: int, what: str) -> str:
-        return f"{self.path.name}: the volume of {self.scans[row]} (row {row}) {what}; convert again to rebuild it"
-
     def unit(self, volume: np.ndarray) -> np.ndarray:
         """Return stored values as float32 in [0, 1]."""
         return unit_from_stored(volume)
@@ -187,28 +198,34 @@ class Store:
         return sorted(name for name in file_names(self.path) if not is_table_file(name) and name not in chunks)
 
     def digest(self) -> str:
-        """Return the SHA-256 of the whole tree: equal stores have equal digests."""
-        return tree_digest(self.path)
+        """Return the SHA-256 of the whole tree: equal stores have equal digests.
 
+        Raises
+        ------
+        StoreError
+            If a file cannot be read, or another store took this one's place.
+        """
+        try:
+            digest = tree_digest(self.path)
+        except OSError as error:
+            self.check_still_there()
+            raise StoreError(f"{self.path}: cannot be read ({error.strerror}: {error.filename})") from None
+        self.check_still_there()
+        return digest
 
-def is_missing(volume: np.ndarray) -> bool:
-    """Tell whether a stored volume is the fill value, which no converted scan contains.
+    def is_still_there(self) -> bool:
+        """Tell whether this store, and no other, is at its path."""
+        return _identity(self.path) == self.identity
 
-    Examples
-    --------
-    >>> is_missing(np.full((2, 2, 2), np.nan, np.float16)), is_missing(np.zeros((2, 2, 2), np.uint8))
-    (True, False)
-    """
-    first = volume.flat[0]
-    return bool(np.isnan(first)) if volume.dtype.kind == "f" else bool(first == np.iinfo(volume.dtype).max)
+    def check_still_there(self) -> None:
+        """Raise `StoreError` where another store took this one's place: what was read may be of both."""
+        if not self.is_still_there():
+            raise StoreError(f"{self.path}: was replaced while it was read; try again when no conversion writes it")
 
 
 def is_ctprep_store(path: Path) -> bool:
     """Tell whether a folder is a store, whole or damaged, that ctprep wrote."""
-    try:
-        return ATTRIBUTES in read_json(path / "zarr.json")["attributes"]
-    except (KeyError, TypeError):
-        return False
+    return _attributes(path) is not None
 
 
 def open_store(path: str | os.PathLike[str]) -> Store:
@@ -232,7 +249,7 @@ def open_store(path: str | os.PathLike[str]) -> Store:
     while True:
         before = _identity(path)
         try:
-            store = _open(path)
+            store = _open(path, before)
         except StoreError:
             if _identity(path) == before:
                 raise
@@ -241,34 +258,44 @@ def open_store(path: str | os.PathLike[str]) -> Store:
                 return store
 
 
-def _identity(path: Path) -> tuple[int, ...] | None:
-    """Return what a folder has in common with no other that takes its place."""
+def _identity(path: Path) -> Identity | None:
+    """Return what tells a store from any other that takes its place: its root metadata; None where there is none."""
     try:
-        found = path.stat()
+        found = (path / ROOT).stat()
     except OSError:
         return None
-    return found.st_dev, found.st_ino, found.st_ctime_ns
+    return found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns
 
 
-def _open(path: Path) -> Store:
+def _open(path: Path, identity: Identity | None) -> Store:
     if not path.exists():
         raise StoreNotFound(f"{path}: no store is here; make one with: ctprep convert RAW {path}")
+    saved = _attributes(path)
+    if identity is None or saved is None:
+        raise StoreError(f"{path}: is not a readable ctprep store; make one with: ctprep convert RAW OUT.zarr")
+    if saved.get("format") != FORMAT:
+        raise StoreError(f"{path}: has format {saved.get('format')}, this ctprep reads {FORMAT}; install a fitting one")
     try:
-        group = zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=False)
-        saved: Any = dict(group.attrs)[ATTRIBUTES]
-        store = _read(path, group, saved) if saved["format"] == FORMAT else None
-        if store is not None and not is_sealed(path):
+        if not is_sealed(path):  # before zarr-python looks at what may ask for anything
             raise StoreError("its metadata or a table is not as it was written")
+        group = zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=False)
+        return _read(path, group, saved, identity)
     except (StoreError, RecipeError) as error:
-        raise StoreError(f"{path}: {error}") from None
+        raise StoreError(f"{path}: {error}; {REBUILD}") from None
     except READ_ERRORS as error:
-        raise StoreError(f"{path}: is not a readable ctprep store ({_first_line(error)})") from None
-    if store is None:
-        raise StoreError(f"{path}: has format {saved['format']}, this ctprep reads {FORMAT}; install a fitting one")
-    return store
+        raise StoreError(f"{path}: is not a readable ctprep store ({_first_line(error)}); {REBUILD}") from None
 
 
-def _read(path: Path, group: zarr.Group, saved: dict[str, Any]) -> Store:
+def _attributes(path: Path) -> dict[str, Any] | None:
+    """Return what ctprep says of a store in its root metadata, or None where that is not a store's."""
+    try:
+        saved = read_json(path / ROOT)["attributes"][ATTRIBUTES]
+    except (KeyError, TypeError):
+        return None
+    return saved if isinstance(saved, dict) else None
+
+
+def _read(path: Path, group: zarr.Group, saved: dict[str, Any], identity: Identity) -> Store:
     recipe = Recipe.from_dict(saved["recipe"])
     volumes = _array(group, "volume")
     n_scans = volumes.shape[0]
@@ -287,7 +314,7 @@ def _read(path: Path, group: zarr.Group, saved: dict[str, Any]) -> Store:
         records=Records.from_columns(n_scans, {name: tables[name] for name in RECORD.names or ()}),
         checksums=tables["volume_crc32c"],
         meta={name.removeprefix(META_PREFIX): values for name, values in meta.items()},
-        _volumes=volumes,
+        identity=identity,
     )
 
 
@@ -306,8 +333,9 @@ def _array(group: zarr.Group, name: str) -> zarr.Array:
 
 def _table(group: zarr.Group, name: str, n_scans: int) -> np.ndarray:
     array = _array(group, name)
-    if array.shape[0] != n_scans:
-        raise StoreError(f"its array {name} has {array.shape[0]} rows, volume has {n_scans}")
+    shape = (n_scans, *(RECORD[name].shape if name in (RECORD.names or ()) else ()))
+    if array.shape != shape or array.chunks != shape:
+        raise StoreError(f"its array {name} has the shape {array.shape}, expected {shape} in one chunk")
     if array.nchunks_initialized != array.nchunks:
         raise StoreError(f"its array {name} is missing")
     return np.asarray(array[...])

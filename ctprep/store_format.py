@@ -21,6 +21,7 @@ from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
 from ctprep.chunk import BLOSC
+from ctprep.files import sha256_of_file
 from ctprep.intensity import HU_QUANTILES, UINT8_STEPS
 from ctprep.recipe import Recipe
 from ctprep.records import RECORD, Records
@@ -195,16 +196,25 @@ def _one_word(name: str) -> str:
 
 
 def tree_digest(folder: Path) -> str:
-    """Return one SHA-256 of every file's relative path and bytes under a folder, in hexadecimal."""
+    """Return one SHA-256 of every file's relative path and bytes under a folder, in hexadecimal.
+
+    What is no regular file, a link to a folder or a pipe, counts with its path alone.
+
+    Raises
+    ------
+    OSError
+        If a file cannot be read.
+    """
     digest = hashlib.sha256()
     for path in sorted(file_names(folder)):
-        content = hashlib.sha256((folder / path).read_bytes()).hexdigest()
+        content = sha256_of_file(folder / path) if (folder / path).is_file() else ""
         digest.update(f"{path}\0{content}\n".encode())
     return digest.hexdigest()
 
 
 def file_names(folder: Path) -> Iterator[str]:
-    """Yield the path of every file under a folder, relative to it."""
-    for parent, _, names in os.walk(folder):
-        for name in names:
-            yield Path(parent, name).relative_to(folder).as_posix()
+    """Yield the path of every file under a folder, relative to it; a link to a folder is one, and is not entered."""
+    for parent, folders, names in os.walk(folder):
+        links = [path for path in (Path(parent, name) for name in folders) if path.is_symlink()]
+        for path in (*(Path(parent, name) for name in names), *links):
+            yield path.relative_to(folder).as_posix()

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ctprep.chunk import chunk_checksum, chunk_path, encode_chunk
+from ctprep.chunk import chunk_checksum, chunk_path, encode_chunk, most_chunk_bytes
 from ctprep.errors import BadScan, CatalogError, StoreError, StoreNotFound
+from ctprep.files import read_regular
 from ctprep.grid import VoxelGrid
 from ctprep.prepare import MOST_NONFINITE, prepare, sampling_of
 from ctprep.progress import Progress, silent
@@ -96,6 +97,8 @@ def verify(
         If nothing is there.
     CatalogError
         If `raw` is not a folder that holds scans.
+    StoreError
+        If the store is replaced meanwhile.
     """
     files = _files_in(raw) if raw is not None else {}
     try:
@@ -103,8 +106,7 @@ def verify(
     except StoreNotFound:
         raise
     except StoreError as error:
-        way_out = "convert again with --rebuild; the sources are all it needs"
-        return Verification(0, 0, (Finding(path.name, f"{str(error).removeprefix(f'{path}: ')}; {way_out}"),), "")
+        return Verification(0, 0, (Finding(path.name, str(error).removeprefix(f"{path}: ")),), "")
     rows = _sampled(len(store), sample, seed) if raw is not None else []
     with (progress or silent)(len(store) + len(rows)) as advance:
         findings = [*_foreign_files(store), *_impossible_names(store)]
@@ -114,7 +116,7 @@ def verify(
         for row in rows:
             findings += _judge_source(store, row, files.get(store.scans[row]))
             advance(1)
-    return Verification(len(store), len(rows), tuple(findings), store.digest())
+    return Verification(len(store), len(rows), tuple(findings), store.digest())  # an error if it was replaced
 
 
 def _files_in(raw: Path) -> Mapping[str, str]:
@@ -146,12 +148,13 @@ def _impossible_names(store: Store) -> Iterator[Finding]:
 def _judge_row(store: Store, row: int) -> Iterator[Finding]:
     """Look at one volume, its record and its label."""
     scan = store.scans[row]
-    try:
-        unit = store.unit(store.volume(row))
+    volume = np.empty(store.recipe.shape, store.recipe.dtype)
+    if problem := store.read_or_say(row, volume):
+        yield Finding(scan, f"its volume {problem}")
+    else:
+        unit = store.unit(volume)
         if not (np.isfinite(unit).all() and unit.min() >= 0 and unit.max() <= 1):
             yield Finding(scan, "its volume has values outside 0 to 1; convert again with --rebuild")
-    except StoreError as error:
-        yield Finding(scan, f"{str(error).partition(f'(row {row}) ')[2]}")
     for problem in _impossible(store, row):
         yield Finding(scan, f"{problem}; convert again with --rebuild")
 
@@ -207,7 +210,8 @@ def _judge_source(store: Store, row: int, file: str | None) -> Iterator[Finding]
 def _intact_chunk(store: Store, row: int) -> bytes | None:
     """Return the bytes of a row's chunk, or None where it is missing, damaged or another's, which is found already."""
     try:
-        chunk = (store.path / chunk_path(row)).read_bytes()
+        most = most_chunk_bytes(store.recipe.shape, store.recipe.dtype)
+        chunk = read_regular(store.path / chunk_path(row), most)
     except OSError:
         return None
     return chunk if chunk_checksum(chunk) == store.checksums[row] else None

@@ -12,11 +12,33 @@ from pathlib import Path
 
 import numpy as np
 
+from ctprep.files import read_regular
 from ctprep.records import RECORD, Records
 from ctprep.scan import ScanRecord
 
-ENTRY = np.dtype([("name", "S32"), ("record", RECORD), ("crc32", "<u4")])
-"""One entry of the journal: a volume's name, its record, and the CRC-32 of both."""
+ENTRY = np.dtype([("name", "S32"), ("record", RECORD), ("volume_crc32c", "<u4"), ("crc32", "<u4")])
+"""One entry of the journal: a volume's name, its record, the checksum of its chunk, and the CRC-32 of all three."""
+
+
+MOST_JOURNAL_BYTES = 1 << 32
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a journal says.
+
+    Attributes
+    ----------
+    place : mapping of str to int
+        Where in the following the volume of a name is.
+    records : Records
+    checksums : (n,) uint32 array
+        CRC-32C of each volume's chunk.
+    """
+
+    place: Mapping[str, int]
+    records: Records
+    checksums: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -57,20 +79,20 @@ class WorkFolder:
             file.truncate(file.tell() // ENTRY.itemsize * ENTRY.itemsize)
             yield Journal(file.fileno())
 
-    def finished(self) -> tuple[Mapping[str, int], Records]:
-        """Return which record of the journal belongs to each name, and the records; nothing where there is none."""
+    def finished(self) -> Finished:
+        """Return what the journal says; nothing where there is none."""
         try:
-            content = self._journal.read_bytes()
+            content = read_regular(self._journal, MOST_JOURNAL_BYTES)
         except OSError:
             content = b""
         entries = np.frombuffer(content, ENTRY, count=len(content) // ENTRY.itemsize)
         stated = zip(entries["name"].tolist(), entries["crc32"].tolist(), strict=True)
-        rows = {
+        place = {
             name.decode("ascii"): row
             for row, (name, crc32) in enumerate(stated)
             if _crc32(content[row * ENTRY.itemsize : (row + 1) * ENTRY.itemsize]) == crc32
         }
-        return rows, Records(entries["record"])
+        return Finished(place, Records(entries["record"]), entries["volume_crc32c"])
 
 
 class Journal:
@@ -85,8 +107,8 @@ class Journal:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
-    def append(self, name: str, record: ScanRecord) -> None:
-        """Say that a volume is finished; its chunk must be there.
+    def append(self, name: str, record: ScanRecord, checksum: int) -> None:
+        """Say that a volume is finished, and what its chunk's checksum is; the chunk must be there.
 
         Raises
         ------
@@ -94,7 +116,7 @@ class Journal:
             If it cannot be written.
         """
         entry = np.zeros(1, ENTRY)
-        entry["name"], entry["record"] = name.encode(), Records.of([record]).table
+        entry["name"], entry["record"], entry["volume_crc32c"] = name.encode(), Records.of([record]).table, checksum
         entry["crc32"] = _crc32(entry.tobytes())
         content = entry.tobytes()
         while content:
