@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from ctprep.errors import CatalogError
 from ctprep.label_table import BIDS_TABLE, DEFAULT_LABEL_COLUMN, LabelRow, LabelTable, read_label_table
-from ctprep.raw_files import RawFiles, list_raw_files
+from ctprep.raw_files import RawFiles, list_raw_files, why_not_followed
 from ctprep.scan import UNLABELLED, Rejection, Scan
 
 MOST_CLASSES = 32_767
@@ -127,6 +127,8 @@ def _table_for(raw: Path, labels: str | os.PathLike[str] | None, label_column: s
     if labels is not None:
         return read_label_table(Path(labels), label_column=label_column)
     if (raw / BIDS_TABLE).is_file():
+        if why := why_not_followed(raw / BIDS_TABLE, raw):
+            raise CatalogError(why)
         return read_label_table(raw / BIDS_TABLE, label_column=label_column)
     if label_column != DEFAULT_LABEL_COLUMN:
         raise CatalogError(f"label column: {label_column!r} needs a table, and none is given; add --labels TABLE")

@@ -5,6 +5,7 @@ A worker needs this module and no other of the store's; the tests hold it to the
 
 import math
 import os
+import re
 import threading
 from io import FileIO
 from pathlib import Path
@@ -33,6 +34,9 @@ MOST_SCRATCH = 16 << 20
 BLOSC: dict[str, Any] = {"cname": "lz4", "clevel": 5, "blocksize": 0}
 
 
+_CHUNK = re.compile(r"volume/c\.\d+\.0\.0\.0", re.ASCII)
+
+
 def chunk_path(row: int) -> str:
     """Return where, under the store, the volume of a row lies.
 
@@ -42,6 +46,11 @@ def chunk_path(row: int) -> str:
     'volume/c.17.0.0.0'
     """
     return f"volume/c.{row}.0.0.0"
+
+
+def is_chunk(name: str) -> bool:
+    """Tell whether a path under a store is that of some row's volume."""
+    return _CHUNK.fullmatch(name) is not None
 
 
 def encode_chunk(volume: np.ndarray) -> bytes:

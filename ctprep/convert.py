@@ -21,6 +21,7 @@ from ctprep.schedule import AUTO, check_scheduler, fastest_scheduler, run_all
 from ctprep.sources import Stamp, load_remembered, save_remembered
 from ctprep.staging import Staging, said_of_target
 from ctprep.store import Store, is_ctprep_store, open_store
+from ctprep.store_format import files_of_others
 from ctprep.work_folder import WorkFolder
 
 SECONDS_PER_SCAN = 1e-3
@@ -129,7 +130,7 @@ def convert(
     recipe = recipe or Recipe()
     check_scheduler(scheduler, workers)
     catalog = raw if isinstance(raw, Catalog) else find_scans(raw)
-    target = _own_target(out)
+    target = _own_target(out, catalog.raw)
     staging = Staging(target)
     with staging.locked():
         existing = None if rebuild else _existing(target, recipe)
@@ -161,16 +162,24 @@ def plan_conversion(
     """
     recipe = recipe or Recipe()
     catalog = raw if isinstance(raw, Catalog) else find_scans(raw)
-    target = _own_target(out)
+    target = _own_target(out, catalog.raw)
     existing = None if rebuild else _existing(target, recipe)
     return _plan(catalog, _stock(Staging(target), recipe, existing))[0]
 
 
-def _own_target(out: str | os.PathLike[str]) -> Path:
-    """Return the target's real path, after making sure that it is free or a store."""
+def _own_target(out: str | os.PathLike[str], raw: Path) -> Path:
+    """Return the target's real path, after making sure that it is free, or a store and nothing else."""
     target = Path(out).resolve()
     if target.exists() and not is_ctprep_store(target):
         raise TargetError(f"{out}: exists and is not a ctprep store, so it is left alone; choose another target")
+    if raw.resolve().is_relative_to(target):
+        raise TargetError(f"{out}: holds the raw folder, which must stay as it is; choose another target")
+    if outer := next(filter(is_ctprep_store, target.parents), None):
+        raise TargetError(f"{out}: lies in the store {outer}, which must stay as it is; choose another target")
+    if strangers := files_of_others(target):
+        raise TargetError(
+            f"{out}: holds {strangers[0]} and perhaps more that ctprep did not write and would remove; move it away"
+        )
     if not target.parent.is_dir():
         raise TargetError(f"{out}: its parent folder does not exist; create it first")
     return target

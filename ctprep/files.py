@@ -11,16 +11,23 @@ from typing import Any
 
 MOST_JSON_BYTES = 1 << 30
 
+UNFINISHED = ".writing"
+
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file under its final name only when all of it is written."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.writing")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
     try:
         temporary.write_bytes(content)
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def is_unfinished(path: Path) -> bool:
+    """Tell whether a file is what a killed `write_whole` left."""
+    return path.name.startswith(".") and path.name.endswith(UNFINISHED)
 
 
 def open_regular(path: str | Path) -> FileIO:

@@ -12,7 +12,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -37,7 +37,7 @@ MOST_TRAILING = 1 << 20
 """Bytes after the voxels that are passed over, where a slice is larger still."""
 
 MOST_OVERHEAD = 4 << 20
-"""Bytes that a compressed file may have more than an eighth above what it inflates to: padding, empty members."""
+"""Bytes that a compressed file may have beyond nine eighths of what it inflates to: padding, empty members."""
 
 READ_BYTES = 512 << 10
 """Bytes of a file read, and hashed, at once: they are inflated while they are still in the cache."""
@@ -76,7 +76,7 @@ class NiftiReader:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
-        self._digest = hashlib.sha256()
+        self._digests: list[hashlib._Hash] = []
         self._open_files = contextlib.ExitStack()
         with contextlib.ExitStack() as on_error:
             on_error.callback(self._open_files.close)
@@ -103,7 +103,8 @@ class NiftiReader:
             raise Unreadable(f"{self.path.name}: has the header {kind}, which its name denies; rename it")
 
     def _open(self, path: Path) -> "_Source":
-        return self._open_files.enter_context(_Source(path, self._digest))
+        self._digests.append(hashlib.sha256())
+        return self._open_files.enter_context(_Source(path, self._digests[-1]))
 
     def _open_voxel_file(self) -> None:
         self._source.allow(LARGEST_EXTENSION)
@@ -156,14 +157,14 @@ class NiftiReader:
 
     @property
     def sha256(self) -> str:
-        """The digest of the file's bytes (of the `.hdr`, then of the `.img`), once every slab has passed."""
-        return self._digest.hexdigest()
+        """The digest of the scan's files, see `sha256_of_files`, once every slab has passed."""
+        return sha256_of_files([digest.hexdigest() for digest in self._digests])
 
 
 class _Source(io.RawIOBase):
     """A regular file whose bytes are hashed as they are read, and its inflated stream.
 
-    It is never read further than what it should inflate to can need, whatever comes after, or inflates to nothing.
+    No more of it is read than what it declares can need, whatever follows.
     """
 
     def __init__(self, path: Path, digest: "hashlib._Hash") -> None:
@@ -233,9 +234,12 @@ def most_trailing(header: NiftiHeader) -> int:
 
 
 def judge_trailing(trailing: int, header: NiftiHeader, path: Path) -> None:
-    """Raise where there is a further slice after the voxels that a header declares."""
-    if trailing >= most_trailing(header):
-        raise BadGeometry(f"{path.name}: more voxels follow than its header declares; repair the shape in its header")
+    """Raise where more follows the voxels that a header declares than may be passed over."""
+    if trailing >= (most := most_trailing(header)):
+        raise BadGeometry(
+            f"{path.name}: {most:,} bytes or more follow the voxels that its header declares; repair the shape in it, "
+            "or cut them off"
+        )
 
 
 def open_regular(path: Path) -> io.FileIO:
@@ -276,7 +280,9 @@ def translated_errors(path: Path) -> Iterator[None]:
     except EOFError:
         raise Truncated(f"{path.name}: ends before its voxels do; copy it again") from None
     except OSError as error:
-        raise Unreadable(f"{path.name}: cannot be read ({error.strerror or error})") from None
+        raise Unreadable(
+            f"{path.name}: cannot be read ({error.strerror or error}); make it readable, or leave it out"
+        ) from None
 
 
 def read_exactly(stream: BinaryIO, buffer: memoryview) -> None:
@@ -315,6 +321,19 @@ def voxel_file_of(header_path: Path) -> Path:
 def source_files(path: Path) -> tuple[Path, ...]:
     """Return the files that make up a scan: one, or a `.hdr` and its `.img`."""
     return (path, voxel_file_of(path)) if is_header_file(path) else (path,)
+
+
+def sha256_of_files(digests: Sequence[str]) -> str:
+    """Return the SHA-256 of a scan from those of its files.
+
+    Of a `.hdr` and its `.img` it is that of both digests, so that bytes which go from one file to the other change it.
+
+    Examples
+    --------
+    >>> sha256_of_files(["5ca1e"])
+    '5ca1e'
+    """
+    return digests[0] if len(digests) == 1 else hashlib.sha256("\n".join(digests).encode()).hexdigest()
 
 
 def is_header_file(path: Path) -> bool:

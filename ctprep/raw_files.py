@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from ctprep.errors import CatalogError
+from ctprep.errors import BadScan, CatalogError
+from ctprep.nifti import source_files
 from ctprep.scan import Rejection
 
 SUFFIX = re.compile(r"\.(nii|hdr)(\.gz)?$", re.ASCII | re.IGNORECASE)
@@ -57,7 +58,7 @@ def list_raw_files(raw: Path) -> RawFiles:
     except OSError as error:
         raise CatalogError(
             f"{shown(str(error.filename))}: cannot be listed ({error.strerror}); "
-            "its scans would be missing without a word"
+            "make it readable, or take it out of the raw folder"
         ) from None
     if not found:
         raise CatalogError(f"{shown(str(raw))}: {_why_none(unusable, others)}")
@@ -140,14 +141,22 @@ def _judge(named: Sequence[NamedFile], raw: Path) -> list[Rejection]:
         why = f"two files have this id ({' and '.join(shown(path.name) for _, path in named)})"
     else:
         why = f"looks like another ({' and '.join(map(ascii, ids))})"
-    return [
-        Rejection(scan, "duplicate", f"{scan}: {why}; rename or remove one of them") for scan in sorted(map(shown, ids))
-    ]
+    looks = sorted(set(map(shown, ids)))
+    return [Rejection(scan, "duplicate", f"{scan}: {why}; rename or remove one of them") for scan in looks]
 
 
 def _why_unusable(scan: str, path: Path, raw: Path) -> str | None:
     if not scan.isprintable():
         return f"{shown(scan)}: its name holds characters that cannot be shown; rename it"
+    try:
+        files = source_files(path)
+    except BadScan:
+        files = (path,)  # what is missing is said when it is read
+    return next((why for file in files if (why := why_not_followed(file, raw))), None)
+
+
+def why_not_followed(path: Path, raw: Path) -> str | None:
+    """Return why a file is not read because of where it leads to, or None where it is no link, or one within `raw`."""
     if not path.is_symlink():
         return None
     try:

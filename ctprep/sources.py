@@ -5,15 +5,19 @@ It is kept beside the store, not in it, and may be deleted at any time: contents
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ctprep.errors import BadScan
-from ctprep.files import write_whole
-from ctprep.nifti import open_regular, source_files, translated_errors
+from ctprep.files import read_regular, sha256_of_file, write_whole
+from ctprep.nifti import sha256_of_files, source_files, translated_errors
 
-READ_BYTES = 1 << 20
+MOST_BYTES = 1 << 30
+"""Of what is remembered: some millions of scans."""
+
+_STAMP = re.compile(r"-?\d{1,20}( -?\d{1,20}){3}(( -?\d{1,20}){4})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,27 +69,21 @@ def stamp_of(path: Path) -> Stamp:
 
 def sha256_of(path: Path) -> str | None:
     """Return the digest of a scan's files, the same as `NiftiReader.sha256`; None where they cannot be read."""
-    digest = hashlib.sha256()
     try:
         with translated_errors(path):
-            for file in source_files(path):
-                with open_regular(file) as stream:
-                    while block := stream.read(READ_BYTES):
-                        digest.update(block)
+            return sha256_of_files([sha256_of_file(file) for file in source_files(path)])
     except BadScan:
         return None
-    return digest.hexdigest()
 
 
 def load_remembered(path: Path) -> dict[str, Remembered]:
     """Return what is remembered by scan id; nothing where the file is missing or damaged."""
     remembered = {}
     try:
-        with open(path, encoding="utf-8") as lines:
-            for line in lines:
-                scan, stamp, sha256 = json.loads(line)
-                remembered[str(scan)] = Remembered(Stamp(str(stamp)), str(sha256))
-    except (OSError, ValueError, TypeError):
+        for line in read_regular(path, MOST_BYTES).decode().splitlines():
+            scan, stamp, sha256 = json.loads(line)
+            remembered[str(scan)] = Remembered(Stamp(_STAMP.fullmatch(stamp)[0]), str(sha256))  # type: ignore[index]
+    except (OSError, ValueError, TypeError, RecursionError):
         return {}
     return remembered
 

@@ -7,7 +7,7 @@ Nothing here knows what a store contains. The folder `.NAME.ctprep` beside the t
 - `next/`: the tree being assembled; `ready/`: the same, complete and synced; `old/`: what it replaced;
 - `sources.jsonl`: see `ctprep.sources`.
 
-It may be deleted whenever no conversion runs. Whatever else is in it was left by a crash, and goes.
+It may be deleted whenever no conversion runs. What a crash left of these goes; whatever else is in it stays.
 """
 
 import contextlib
@@ -21,9 +21,12 @@ from pathlib import Path
 from typing import IO
 
 from ctprep.errors import CTPrepError, StoreLocked, TargetError
+from ctprep.files import is_unfinished
 
 MOST_LETTERS = 100
 """Of what the lock's holder says of itself."""
+
+APPEARED = "move away what appeared in its place, and run it again"
 
 AT_FDCWD = -100
 RENAME_EXCHANGE = 2  # linux/fs.h
@@ -45,6 +48,7 @@ class Staging:
         self.next = self.folder / "next"
         self._ready = self.folder / "ready"
         self._old = self.folder / "old"
+        self._found: int | None = None  # an open descriptor, so that nothing else gets its inode
 
     def work(self, key: str) -> Path:
         """Return the folder of finished volumes made under one key."""
@@ -54,21 +58,26 @@ class Staging:
     def locked(self) -> Iterator[None]:
         """Hold the lock, create the folder, and finish what a crashed conversion left half done.
 
+        What is the target's place then is what `commit` may replace, and nothing else.
+
         Raises
         ------
         StoreLocked
             If another conversion holds it.
         TargetError
-            If the folder cannot be written.
+            If the folder cannot be written, or is a link.
         """
         with said_of_target(self.target):
             self.folder.mkdir(exist_ok=True)
-            lock = open(self.folder / "lock", "a+")  # noqa: SIM115 - closed below, which releases the lock
-        with lock:
+            if self.folder.is_symlink():
+                raise TargetError(f"{self.folder}: is a link, and may be somebody else's folder; remove the link")
+            lock = open(self.folder / "lock", "a+", opener=_without_following)  # noqa: SIM115 - closed below
+        with lock:  # which releases it
             with said_of_target(self.target):
                 self._lock(lock)
                 self._recover()
-            yield
+            with _held(self.target) as self._found:
+                yield
 
     def _lock(self, lock: IO[str]) -> None:
         try:
@@ -85,27 +94,32 @@ class Staging:
         # Only between the two renames are both there; `ready` alone may be a replaced store, half deleted.
         if self._old.exists() and self._ready.exists() and not self.target.exists():
             self._ready.rename(self.target)
-        kept = {"lock", "work", self.sources.name}
-        for leftover in [path for path in self.folder.iterdir() if path.name not in kept]:
-            if leftover.is_dir():
-                shutil.rmtree(leftover, ignore_errors=True)
-            else:
-                leftover.unlink()
+        for leftover in (self.next, self._ready, self._old):
+            shutil.rmtree(leftover, ignore_errors=True)
+        for leftover in filter(is_unfinished, list(self.folder.iterdir())):
+            leftover.unlink()
 
     def commit(self) -> None:
-        """Put the assembled tree in the target's place, durably and in one step."""
+        """Put the assembled tree in the target's place, durably and in one step.
+
+        Raises
+        ------
+        TargetError
+            If that fails, or something else is in the target's place than when the conversion began: that stays.
+        """
         with said_of_target(self.target):
             sync_file_system(self.folder)
             self.next.rename(self._ready)
-            if self.target.exists():
-                self._exchange()
+            if self._found is None:
+                self._ready.rename(self.target)  # which replaces nothing but an empty folder
             else:
-                self._ready.rename(self.target)
+                self._replace()
             sync_file_system(self.folder)
             for replaced in (self._ready, self._old, self.folder / "work"):
                 shutil.rmtree(replaced, ignore_errors=True)
 
-    def _exchange(self) -> None:
+    def _replace(self) -> None:
+        self._check_is_what_was_found(self.target)
         try:
             exchange(self._ready, self.target)
         except OSError as error:
@@ -114,10 +128,44 @@ class Staging:
             # This file system cannot exchange; between the next two lines only `_recover` knows the store.
             self.target.rename(self._old)
             try:
+                self._check_is_what_was_found(self._old)
                 self._ready.rename(self.target)
             except OSError:
                 self._old.rename(self.target)
                 raise
+        else:
+            self._undo_unless_found()
+
+    def _undo_unless_found(self) -> None:
+        """Exchange again where what came back is something that appeared in the very moment."""
+        try:
+            self._check_is_what_was_found(self._ready)
+        except TargetError:
+            exchange(self._ready, self.target)
+            raise
+
+    def _check_is_what_was_found(self, path: Path) -> None:
+        if self._found is None or not os.path.samestat(path.lstat(), os.fstat(self._found)):
+            raise TargetError(
+                f"{self.target}: another took its place during the conversion, and is left alone; run it again"
+            )
+
+
+@contextlib.contextmanager
+def _held(path: Path) -> Iterator[int | None]:
+    """Hold a descriptor of a folder, by which it is known wherever it is moved; None where there is nothing."""
+    if not path.exists():
+        yield None
+        return
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _without_following(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
 
 
 @contextlib.contextmanager
@@ -133,19 +181,25 @@ def said_of_target(target: Path) -> Iterator[None]:
             errno.EDQUOT: "free some space and run it again, it resumes",
             errno.ENOENT: "create its parent folder first",
             errno.ENOLCK: "choose a target on a file system that has locks",
+            errno.EEXIST: APPEARED,
+            errno.ENOTEMPTY: APPEARED,
+            errno.ENOTDIR: APPEARED,
         }
         way_out = ways_out.get(error.errno or 0, "choose a target that can be written")
         raise TargetError(f"{target}: cannot be written ({error.strerror or error}); {way_out}") from None
 
 
 def link_or_copy(source: Path, target: Path) -> None:
-    """Make a file appear at another place, without copying it where the file system can."""
-    try:
-        os.link(source, target)
-    except OSError as error:
-        if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS):
-            raise
-        shutil.copyfile(source, target)
+    """Make a file appear at another place, without copying it where the file system can; a link's end is copied."""
+    if not source.is_symlink():
+        try:
+            os.link(source, target)
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP, errno.ENOSYS):
+                raise
+        else:
+            return
+    shutil.copyfile(source, target)
 
 
 def exchange(first: Path, second: Path) -> None:

@@ -20,13 +20,13 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
-from ctprep.chunk import BLOSC
+from ctprep.chunk import BLOSC, is_chunk
 from ctprep.files import sha256_of_file
 from ctprep.intensity import HU_QUANTILES, UINT8_STEPS
 from ctprep.recipe import Recipe
 from ctprep.records import RECORD, Records
 from ctprep.scan import NO_VALUE, Rejection, Scan
-from ctprep.seal import UNSEALED, seal
+from ctprep.seal import UNSEALED, is_table_file, seal
 
 FORMAT = 1
 ATTRIBUTES = "ctprep"
@@ -193,6 +193,15 @@ def _table_attributes(name: str, classes: Sequence[str]) -> dict[str, Any]:
 
 def _one_word(name: str) -> str:
     return "_".join(name.split())
+
+
+def files_of_others(folder: Path) -> list[str]:
+    """Return the paths of files under a folder that are no store's by their names, hidden ones left out, sorted."""
+    return sorted(
+        name
+        for name in file_names(folder)
+        if not (is_table_file(name) or is_chunk(name) or any(part.startswith(".") for part in name.split("/")))
+    )
 
 
 def tree_digest(folder: Path) -> str:

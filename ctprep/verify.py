@@ -134,7 +134,7 @@ def _sampled(n_scans: int, sample: int | None, seed: int) -> list[int]:
 def _foreign_files(store: Store) -> Iterator[Finding]:
     """Find files that no conversion wrote: they change nothing but the digest."""
     for name in store.foreign_files():
-        yield Finding(name, "was not written by ctprep; remove it, or convert again")
+        yield Finding(name, "was not written by ctprep; move it away")
 
 
 def _impossible_names(store: Store) -> Iterator[Finding]:

@@ -182,7 +182,7 @@ def test_what_follows_a_large_slice_is_not_read_to_its_end(tmp_path):
     with NiftiReader(path) as reader:
         assert len(list(reader.slabs())) == 4
     path.write_bytes(content + bytes(1 << 20))
-    with pytest.raises(BadGeometry, match="more voxels follow"):
+    with pytest.raises(BadGeometry, match="bytes or more follow"):
         read_header(path)
 
 

@@ -100,8 +100,8 @@ def test_the_digest_is_that_of_the_files_bytes(make_scan):
     path = make_scan()
     assert read(path)[1] == hashlib.sha256(path.read_bytes()).hexdigest()
     pair = make_scan("pair.hdr", kind=nibabel.Nifti1Pair)
-    both = pair.read_bytes() + pair.with_suffix(".img").read_bytes()
-    assert read(pair)[1] == hashlib.sha256(both).hexdigest()
+    both = [hashlib.sha256(file.read_bytes()).hexdigest() for file in (pair, pair.with_suffix(".img"))]
+    assert read(pair)[1] == hashlib.sha256("\n".join(both).encode()).hexdigest()
 
 
 def test_an_extended_header_is_skipped(make_scan, tmp_path):
