@@ -104,7 +104,8 @@ def convert(
     workers : int, optional
         Threads or processes; one for each core where it is not given.
     rebuild : bool
-        Convert every scan again, and replace a store of another recipe or a damaged one.
+        Take nothing from the store, and replace it though it is damaged or of another recipe. What an interrupted
+        conversion by the same recipe finished is not done again.
     strict : bool
         Stop at the first scan that must be rejected, and commit nothing.
     progress : callable, optional

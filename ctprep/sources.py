@@ -5,7 +5,9 @@ It is kept beside the store, not in it, and may be deleted at any time: contents
 
 import hashlib
 import json
+import os
 import re
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +18,8 @@ from ctprep.nifti import sha256_of_files, source_files, translated_errors
 
 MOST_BYTES = 1 << 30
 """Of what is remembered: some millions of scans."""
+
+SECOND = 10**9  # ns; what some file systems count in, and FAT in two
 
 _STAMP = re.compile(r"-?\d{1,20}( -?\d{1,20}){3}(( -?\d{1,20}){4})?", re.ASCII)
 
@@ -64,7 +68,14 @@ def stamp_of(path: Path) -> Stamp:
     """
     with translated_errors(path):
         stats = [file.stat() for file in source_files(path)]
-    return Stamp(" ".join(f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns} {stat.st_ino}" for stat in stats))
+    return Stamp(" ".join(f"{stat.st_size} {stat.st_mtime_ns} {_changed_ns(stat)} {stat.st_ino}" for stat in stats))
+
+
+def _changed_ns(found: os.stat_result) -> int:
+    """Return when a file was changed; where another change could have the same time, the very moment, never again."""
+    now, latest = time.time_ns(), max(found.st_mtime_ns, found.st_ctime_ns)
+    counts_seconds = found.st_mtime_ns % SECOND == 0 == found.st_ctime_ns % SECOND
+    return now if counts_seconds and now < latest + 2 * SECOND else found.st_ctime_ns
 
 
 def sha256_of(path: Path) -> str | None:

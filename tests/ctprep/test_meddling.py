@@ -3,6 +3,7 @@
 import os
 import shutil
 from contextlib import contextmanager
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -267,6 +268,21 @@ def test_a_pipe_among_what_is_remembered_is_waited_for_by_nobody(raw, store):
     os.mkfifo(sources)
     with no_hang(20):
         assert {row.reason for row in plan_conversion(raw, store, recipe=SMALL).rows} == {"same bytes"}
+
+
+def test_an_edit_in_the_second_of_the_conversion_is_seen_where_files_have_whole_seconds(raw, tmp_path, monkeypatch):
+    stat = Path.stat
+
+    def whole_seconds(path, **how):
+        found = list(stat(path, **how))
+        times = {name: getattr(stat(path, **how), name) // 10**9 * 10**9 for name in ("st_mtime_ns", "st_ctime_ns")}
+        return os.stat_result(found, times)
+
+    path = write_scan(raw / "CT-0" / "edited.nii", seed=50)
+    monkeypatch.setattr(Path, "stat", whole_seconds)
+    convert(raw, tmp_path / "out.zarr")
+    write_scan(path, seed=51)
+    assert convert(raw, tmp_path / "out.zarr").store.digest() == digest_from_nothing(raw, tmp_path)
 
 
 @pytest.mark.parametrize("content", ['["CT-0/study_0000", "x y z w", "5ca1e"]', "[" * 100_000, '["a", "' + "9" * 5000])
