@@ -8,7 +8,7 @@ import threading
 import weakref
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 
@@ -18,6 +18,13 @@ LARGEST_KEPT = 128 << 20
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
 _MIB = 1 << 20
+
+_NO_LIMIT = 1 << 62
+_ACCOUNTS = {
+    "": ("memory.max", "memory.current", "inactive_file"),
+    "memory": ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+}
+"""Where a control group says its limit and what it takes, and in memory.stat what it could drop: versions 2 and 1."""
 
 
 class Pool:
@@ -75,15 +82,27 @@ def available_bytes() -> int:
     """Return how much memory this process may still take without swapping; 0 where the system does not say."""
     with suppress(OSError):
         found = re.search(r"^MemAvailable:\s+(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
-        return min(int(found[1]) * 1024 if found else 0, _left_in_container())
+        return min(int(found[1]) * 1024 if found else 0, _left_in_groups())
     return 0
 
 
-def _left_in_container(folder: Path = Path("/sys/fs/cgroup")) -> int:
-    """Return what a container's limit leaves, files that it could drop not counted as taken."""
-    with suppress(OSError, ValueError, TypeError):
-        most = int((folder / "memory.max").read_text())
-        taken = int((folder / "memory.current").read_text())
-        dropped = re.search(r"^inactive_file (\d+)$", (folder / "memory.stat").read_text(), re.MULTILINE)
+def _left_in_groups(own: Path = Path("/proc/self/cgroup"), folder: Path = Path("/sys/fs/cgroup")) -> int:
+    """Return what the limits of a container or a job leave: of this process's control groups and those above them."""
+    left = [_NO_LIMIT]
+    with suppress(OSError):  # a kernel without control groups
+        for line in own.read_text().splitlines():
+            _, controller, name = line.split(":", 2)
+            if controller in _ACCOUNTS:
+                group = PurePosixPath(name.lstrip("/"))
+                at_and_above = (folder / controller / each for each in (group, *group.parents))
+                left += [_left_in_group(each, *_ACCOUNTS[controller]) for each in at_and_above]
+    return min(left)
+
+
+def _left_in_group(group: Path, limit: str, usage: str, droppable: str) -> int:
+    """Return what a group's limit leaves, files that it could drop not counted as taken."""
+    with suppress(OSError, ValueError, TypeError):  # the root has no limit, others have "max"
+        most, taken = int((group / limit).read_text()), int((group / usage).read_text())
+        dropped = re.search(rf"^{droppable} (\d+)$", (group / "memory.stat").read_text(), re.MULTILINE)
         return most - taken + (int(dropped[1]) if dropped else 0)
-    return 1 << 62  # there is no limit
+    return _NO_LIMIT

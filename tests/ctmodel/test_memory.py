@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ctmodel.backend import tf
-from ctmodel.memory import KEPT, LARGEST_KEPT, Pool
+from ctmodel.memory import _NO_LIMIT, KEPT, LARGEST_KEPT, Pool, _left_in_groups
 
 CHURN = """
 import resource, sys
@@ -98,3 +98,33 @@ def test_freed_memory_is_used_again():
     pages_of_one = (20 << 20) // resource.getpagesize()
     assert kept < pages_of_one
     assert faults("as usual") > 2 * pages_of_one  # the null control
+
+
+UNLIMITED = (1 << 63) - 4096  # as version 1 says it
+LIMITS = [
+    pytest.param("0::/", {}, _NO_LIMIT, id="none"),
+    pytest.param("0::/job", {"job": ("max", 5, 0)}, _NO_LIMIT, id="none said"),
+    pytest.param("0::/", {"": (90, 50, 20)}, 60, id="container"),
+    pytest.param("0::/slurm/job/step", {"slurm/job": (90, 50, 20), "slurm/job/step": ("max", 50, 20)}, 60, id="above"),
+    pytest.param("0::/slurm/job", {"slurm": (900, 60, 0), "slurm/job": (90, 50, 20)}, 60, id="own is less"),
+    pytest.param("0::/job", {"job": (900, 0, 0), "other": (90, 50, 20)}, 900, id="another's"),
+    pytest.param("4:memory:/job\n0::/", {"memory/job": (90, 50, 20), "memory": (UNLIMITED, 0, 0)}, 60, id="version 1"),
+    pytest.param("4:memory:/docker/7\n0::/", {"memory": (90, 50, 20)}, 60, id="version 1, mounted as the root"),
+]
+
+
+@pytest.mark.parametrize(("own", "groups", "left"), LIMITS)
+def test_the_memory_limits_of_a_container_or_a_job_are_seen(tmp_path, own, groups, left):
+    (tmp_path / "own").write_text(f"12:cpu:/elsewhere\n{own}\n")
+    for name, (most, taken, dropped) in groups.items():
+        group = tmp_path / name
+        group.mkdir(parents=True, exist_ok=True)
+        first = name.startswith("memory")
+        (group / ("memory.limit_in_bytes" if first else "memory.max")).write_text(f"{most}\n")
+        (group / ("memory.usage_in_bytes" if first else "memory.current")).write_text(f"{taken}\n")
+        (group / "memory.stat").write_text(f"anon 7\n{'total_' * first}inactive_file {dropped}\n")
+    assert _left_in_groups(tmp_path / "own", tmp_path) == left
+
+
+def test_a_kernel_without_control_groups_sets_no_limit(tmp_path):
+    assert _left_in_groups(tmp_path / "own", tmp_path) == _NO_LIMIT
