@@ -38,11 +38,13 @@ def test_what_the_block_raises_is_not_hidden_by_a_signal():
         signal.signal(signal.SIGTERM, before)
 
 
-def test_a_signal_that_kills_or_is_ignored_stays_as_it_is():
-    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+@pytest.mark.parametrize("handler", [signal.SIG_IGN, signal.SIG_DFL])
+def test_a_signal_that_kills_or_is_ignored_stays_as_it_is(handler):
+    before = signal.signal(signal.SIGTERM, handler)
     try:
         with uninterrupted():
-            assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
+            assert signal.getsignal(signal.SIGTERM) is handler
+        assert signal.getsignal(signal.SIGTERM) is handler
     finally:
         signal.signal(signal.SIGTERM, before)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ctprep.interruption import SIGNALS
 from ctprep.worker_pool import WorkerProcesses
 
 ORPHANS = """
@@ -50,11 +51,19 @@ def test_a_worker_that_cannot_leave_keeps_nobody_waiting():
     assert not any(Path("/proc", str(worker)).exists() for worker in workers)
 
 
-def test_an_interruption_waits_for_a_process_that_is_being_started(monkeypatch):
+@pytest.fixture(params=SIGNALS, ids=lambda number: number.name)
+def interrupting(request):
+    """Give a signal whose handler raises."""
+    before = signal.signal(request.param, signal.default_int_handler)
+    yield request.param
+    signal.signal(request.param, before)
+
+
+def test_an_interruption_waits_for_a_process_that_is_being_started(interrupting, monkeypatch):
     launch, started = Popen._launch, []
 
     def interrupted(popen, process):
-        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(interrupting)
         launch(popen, process)
         started.append(popen)
 
