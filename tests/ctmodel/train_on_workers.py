@@ -1,6 +1,6 @@
 """Train as `train_on_replicas` does, as one of the machines of TF_CONFIG, or alone without it.
 
-Usage: python -m tests.ctmodel.train_on_workers STORE RUN LOG [die_at=LINE] [field=value ...]
+Usage: python -m tests.ctmodel.train_on_workers STORE RUN LOG [die_at=LINE] [batch_size=SCANS]
 
 LOG.log gets the rows of each step, LOG.read those that were read from the store, LOG.written what was written.
 """
@@ -21,7 +21,7 @@ from ctmodel.settings import Execution
 from ctmodel.train import train
 from tests.torture.training_kills import SETTINGS, log_rows
 
-HEARTBEAT_SECONDS = 12.0  # a busy machine is not gone
+HEARTBEAT_SECONDS, MEETING_SECONDS = 12.0, 60.0  # a busy machine is not gone
 
 
 def log_reads(log: Path) -> None:
@@ -52,13 +52,13 @@ def log_writes(run: Path, log: Path) -> None:
 
 def main() -> None:
     store, run, log = map(Path, sys.argv[1:4])
-    given = dict(word.split("=") for word in sys.argv[4:])
-    workers.HEARTBEAT_SECONDS = HEARTBEAT_SECONDS
-    workers.MEETING_SECONDS = float(given.pop("meeting", 60))
-    log_rows(log, die_at=int(given.pop("die_at", -1)))
+    given = {"die_at": -1, "batch_size": 7}
+    given |= {name: int(number) for name, number in (word.split("=") for word in sys.argv[4:])}
+    workers.HEARTBEAT_SECONDS, workers.MEETING_SECONDS = HEARTBEAT_SECONDS, MEETING_SECONDS
+    log_rows(log, die_at=given["die_at"])
     log_reads(log)
     log_writes(run, log)
-    settings = dataclasses.replace(SETTINGS, batch_size=int(given.pop("batch_size", 7)), **given)
+    settings = dataclasses.replace(SETTINGS, batch_size=given["batch_size"])
     strategy = "workers" if "TF_CONFIG" in os.environ else "none"
     execution = Execution(strategy=strategy, residency="stream", checkpoint_every=0)
     try:
