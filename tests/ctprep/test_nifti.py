@@ -23,6 +23,7 @@ from ctprep.errors import (
 )
 from ctprep.nifti import NiftiReader, read_header, write_nifti
 from tests.conftest import LAS, chest_hu, write_scan
+from tests.torture.hostile_limits import no_hang
 
 NIBABEL_DATA = Path(nibabel.__file__).parent / "tests" / "data"
 
@@ -195,6 +196,14 @@ def test_directories_pipes_and_missing_files_are_refused_at_once(tmp_path):
     for name, error in (("folder", Unreadable), ("pipe", Unreadable), ("nothing", Vanished)):
         with pytest.raises(error):
             read(tmp_path / f"{name}.nii.gz")
+
+
+def test_a_file_that_becomes_a_pipe_before_it_is_opened_is_refused_at_once(tmp_path, monkeypatch):
+    regular, pipe = write_scan(tmp_path / "regular.nii.gz").stat(), tmp_path / "pipe.nii.gz"
+    os.mkfifo(pipe)
+    monkeypatch.setattr(Path, "stat", lambda _path, **_how: regular)
+    with no_hang(), pytest.raises(Unreadable, match="not a regular file"):
+        read(pipe)
 
 
 def test_a_header_without_its_voxel_file_is_refused(make_scan):
