@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import Phase
 
+from tests.torture import histories
 from tests.torture.histories import run_histories, trusting
 
 
@@ -14,3 +15,14 @@ def test_a_conversion_that_trusts_what_is_there_is_found():
     """The null control."""
     with trusting(), pytest.raises((AssertionError, ExceptionGroup)):
         run_histories(examples=8, steps=20, phases=[Phase.generate])
+
+
+def test_a_history_that_goes_wrong_is_counted(monkeypatch):
+    def going_wrong(**_how):
+        histories.steps_taken += 3
+        raise AssertionError("another digest")
+
+    monkeypatch.setattr(histories, "run_histories", going_wrong)
+    (row,) = histories.long_version(None, 0)
+    assert (row.tried.partition(",")[0], row.wrong, row.control_found) == ("3 steps", 1, 1)
+    assert "another digest" in row.examples[0]

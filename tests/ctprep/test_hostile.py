@@ -1,8 +1,10 @@
 """Short versions of the harnesses in tests/torture, and the faults that they found."""
 
+import dataclasses
 import gc
 import itertools
 import os
+import signal
 import unicodedata
 
 import nibabel
@@ -18,6 +20,7 @@ from ctprep.recipe import Recipe
 from tests.conftest import chest_hu, write_scan
 from tests.torture import hostile_bits, hostile_bombs, hostile_headers, hostile_limits, hostile_names
 from tests.torture.hostile_limits import Peak
+from tests.torture.report import Row, run
 
 MOST_MB = 256
 
@@ -82,6 +85,27 @@ def test_the_harness_reports_what_a_script_makes_of_names(tmp_path):
         return folder
 
     assert hostile_names.naive_faults(empty_folder).total() > 20
+
+
+def test_a_name_that_hangs_the_listing_is_counted(tmp_path):
+    def out_of_time(_raw):
+        signal.raise_signal(signal.SIGALRM)
+
+    outcome, _ = hostile_names.outcome_of(lambda _: None, tmp_path / "raw", judge=out_of_time)
+    assert outcome == "hung"
+
+
+@pytest.mark.parametrize("harm", [{"outcome": "accepted"}, {"seconds": 9.0}, {"bytes_read": 1 << 30}])
+def test_whatever_a_bomb_costs_is_counted(harm):
+    harmless = hostile_bombs.Defusal("oversize: no CT", seconds=0.1, bytes_read=9, bytes_inflated=9, grown_mb=1.0)
+    assert not hostile_bombs._went_off(harmless)
+    assert hostile_bombs._went_off(dataclasses.replace(harmless, **harm))
+
+
+@pytest.mark.parametrize(("control_found", "wrong"), [(None, 0), (0, 1), (4, 0)])
+def test_a_null_control_that_finds_nothing_is_wrong(control_found, wrong):
+    (row,) = run(lambda *_: [Row("what", "once", 0, control_found=control_found)], seed=0)
+    assert (row.wrong, len(row.examples)) == (wrong, wrong)
 
 
 def test_names_that_look_alike_are_both_named_and_names_in_another_case_are_two(tmp_path):

@@ -49,10 +49,10 @@ class Figures:
         self.problems.update(problems)
         self.examples += [f"{where}: {problem}" for problem in problems][: 20 - len(self.examples)]
 
-    def row(self, what: str, control: "Figures | str" = "") -> Row:
-        """Return what a report says of them."""
-        found = str(control).partition("\n")[0]
-        return Row(what, f"{self.states:,} states", self.problems.total(), self.examples, found)
+    def row(self, what: str, control: "Figures") -> Row:
+        """Return what a report says of them, and of those of the null control."""
+        found, count = str(control).partition("\n")[0], control.problems.total()
+        return Row(what, f"{self.states:,} states", self.problems.total(), self.examples, found, count)
 
     def __str__(self) -> str:
         problems = ", ".join(f"{count} {problem}" for problem, count in self.problems.items())

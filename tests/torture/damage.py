@@ -134,8 +134,11 @@ def long_version(empty_folder: Callable[[], Path], _seed: int) -> Iterator[Row]:
         sum(unseen.values()),
         [f"{missed} unseen by {name}" for name, missed in unseen.items() if missed],
         f"zarr-python's default codecs: {wrong:,} of {tried:,} bits read wrong without a word",
+        wrong,
     )
     count, missed = table_figures(store, every=1)
     tried, wrong = table_control_figures(store, every=31)
     control = f"zarr-python: {wrong:,} of {tried:,} bits read as something else without a word"
-    yield Row("each bit of metadata and tables flipped; looked at by verify", f"{count:,} bits", missed, (), control)
+    yield Row(
+        "each bit of metadata and tables flipped; looked at by verify", f"{count:,} bits", missed, (), control, wrong
+    )

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -135,9 +136,6 @@ def long_version(empty_folder: Callable[[], Path], seed: int) -> Iterator[Row]:
     """Interrupt 100 conversions."""
     figures, seconds = interruptions(empty_folder(), 100, seed=seed, most_seconds=MOST_SECONDS)
     spent = f"median {np.median(seconds):.2f} s, longest {max(seconds):.2f} s to end"
-    tried = f"{figures.states} conversions, {spent}"
     control, _ = interruptions(empty_folder(), 20, seed=seed, schedulers=NAIVELY)
-    found = str(control).partition("\n")[0]
-    yield Row(
-        "interrupted by SIGINT or SIGTERM, then resumed", tried, figures.problems.total(), figures.examples, found
-    )
+    row = figures.row("interrupted by SIGINT or SIGTERM, then resumed", control)
+    yield replace(row, tried=f"{figures.states} conversions, {spent}")

@@ -24,6 +24,8 @@ class Row:
         Some of that.
     control : str
         What the same harness finds in the naive way, or in another program; empty where it has no such.
+    control_found : int, optional
+        How often that is wrong there; where it never is, the harness proves nothing, which is wrong itself.
     seconds : float
         How long it took.
     """
@@ -33,6 +35,7 @@ class Row:
     wrong: int
     examples: Sequence[str] = ()
     control: str = ""
+    control_found: int | None = None
     seconds: float = 0.0
 
 
@@ -55,8 +58,15 @@ def run(harness: Harness, seed: int) -> Iterator[Row]:
 
         started = time.monotonic()
         for row in harness(empty_folder, seed):
-            yield replace(row, seconds=time.monotonic() - started)
+            yield replace(_with_control(row), seconds=time.monotonic() - started)
             started = time.monotonic()
+
+
+def _with_control(row: Row) -> Row:
+    """Return a row in which a null control that finds nothing is wrong."""
+    if row.control_found != 0:
+        return row
+    return replace(row, wrong=row.wrong + 1, examples=[*row.examples, "the null control finds nothing"])
 
 
 def as_line(row: Row) -> str:
