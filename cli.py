@@ -522,10 +522,9 @@ def augment(store: Path, scan: str, out: Path, augment: str, flip: bool, seed: i
 
     Where scans are mixed, as strong does, the other one is left out.
     """
-    from ctmodel.augment import augmentation_of
     from ctmodel.augmented import write_augmented
 
-    click.echo(write_augmented(store, scan, out, augmentation=augmentation_of(augment, flip=flip), seed=seed))
+    click.echo(write_augmented(store, scan, out, strength=augment, flip=flip, seed=seed))
 
 
 @ctmodel.command()

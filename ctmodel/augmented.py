@@ -30,7 +30,8 @@ def write_augmented(
     scan: str,
     out: str | os.PathLike[str],
     *,
-    augmentation: Augmentation,
+    strength: str,
+    flip: bool = False,
     seed: int,
 ) -> Path:
     """Write a PNG of a scan in the first sixteen epochs of a training.
@@ -42,8 +43,10 @@ def write_augmented(
         The scan's id.
     out : path
         The picture; replaced if it exists.
-    augmentation : Augmentation
+    strength : {"off", "light", "strong"}
         How far the scan may be changed.
+    flip : bool
+        Mirror left and right as well.
     seed : int
         That of the training.
 
@@ -64,8 +67,9 @@ def write_augmented(
         raise TargetError(f"{out}: is not named as a picture; end it in .png")
     row = store.row(scan)
     stored = store.unit(store.volume(row))
-    changed = augmented(stored, row, augmentation=augmentation, seed=seed)
-    figure = _figure(np.concatenate([stored[None], changed]), spacing_mm=_spacing_mm(store, row), scan=scan)
+    changed = augmented(stored, row, augmentation=augment.augmentation_of(strength, flip=flip), seed=seed)
+    title = f"{scan}, as stored and as {EPOCHS} epochs of a training see it ({strength})"
+    figure = _figure(np.concatenate([stored[None], changed]), spacing_mm=store.spacing_mm(row), title=title)
     try:
         with whole_file(out) as partial:
             figure.savefig(partial, dpi=110, metadata={"Software": None})
@@ -98,16 +102,11 @@ def augmented(volume: np.ndarray, row: int, *, augmentation: Augmentation, seed:
     return augment.apply(np.repeat(volume[None, ..., None], EPOCHS, axis=0), together).numpy()[..., 0]
 
 
-def _spacing_mm(store: Store, row: int) -> np.ndarray:
-    return np.linalg.norm(np.array(store.records[row].affine)[:3, :3], axis=0)
-
-
-def _figure(volumes: np.ndarray, *, spacing_mm: np.ndarray, scan: str) -> Figure:
+def _figure(volumes: np.ndarray, *, spacing_mm: tuple[float, float, float], title: str) -> Figure:
     bands = -(-len(volumes) // COLUMNS)
     width, height = TILE_INCHES * COLUMNS, TITLE_INCHES + 2 * TILE_INCHES * bands
     figure = Figure(figsize=(width, height), facecolor="black")
     FigureCanvasAgg(figure)
-    title = f"{scan}, as stored and as sixteen epochs of a training see it"
     figure.suptitle(title, fontsize=9, color="white", y=1 - 0.3 * TITLE_INCHES / height)
     margins = {"left": 0.005, "right": 0.995, "bottom": 0.005, "top": 1 - TITLE_INCHES / height}
     axes = figure.subplots(2 * bands, COLUMNS, squeeze=False, gridspec_kw=GAPS | margins)

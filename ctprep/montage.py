@@ -10,7 +10,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from ctprep.errors import TargetError
-from ctprep.grid import VoxelGrid
 from ctprep.scan import UNLABELLED
 from ctprep.staging import said_of_target
 from ctprep.store import Store, open_store
@@ -91,7 +90,7 @@ def _spread(store: Store, label: int, count: int) -> list[int]:
 def _draw_scan(pair: np.ndarray, store: Store, row: int) -> None:
     axial, coronal = pair
     volume = store.unit(store.volume(row))
-    spacing_mm = VoxelGrid(store.recipe.shape, np.array(store.records[row].affine)).spacing_mm
+    spacing_mm = store.spacing_mm(row)
     _, y, z = volume.shape
     _show(axial, volume[:, :, z // 2], height_over_width=spacing_mm[1] / spacing_mm[0])
     _show(coronal, volume[:, y // 2, :], height_over_width=spacing_mm[2] / spacing_mm[0])

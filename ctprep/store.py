@@ -19,6 +19,7 @@ import zarr.errors
 from ctprep.chunk import chunk_path, read_chunk, stated_checksum
 from ctprep.errors import RecipeError, ScanNotFound, StoreError, StoreNotFound
 from ctprep.files import read_json
+from ctprep.grid import VoxelGrid
 from ctprep.intensity import unit_from_stored
 from ctprep.recipe import Recipe
 from ctprep.records import RECORD, Records
@@ -191,6 +192,10 @@ class Store:
     def unit(self, volume: np.ndarray) -> np.ndarray:
         """Return stored values as float32 in [0, 1]."""
         return unit_from_stored(volume)
+
+    def spacing_mm(self, row: int) -> tuple[float, float, float]:
+        """Return the distance between the stored voxels of a row along each axis, in mm."""
+        return VoxelGrid(self.recipe.shape, np.array(self.records[row].affine)).spacing_mm
 
     def foreign_files(self) -> list[str]:
         """Return the files under the store that no conversion wrote, sorted."""

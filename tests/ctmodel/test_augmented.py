@@ -32,7 +32,7 @@ def test_a_training_sees_what_the_picture_shows(store_path):
 
 def test_the_scan_stands_beside_sixteen_changes(store_path, tmp_path):
     store = open_store(store_path)
-    out = write_augmented(store, store.scans[0], tmp_path / "out.png", augmentation=PRESETS["strong"], seed=0)
+    out = write_augmented(store, store.scans[0], tmp_path / "out.png", strength="strong", seed=0)
     picture = imread(out)[..., :3].mean(axis=2)
     tiles = np.array_split(picture[44:], 6)
     assert all(len(np.unique(tile)) > 20 for tile in tiles)
@@ -56,4 +56,4 @@ def test_what_changes_nothing_shows_the_same_sixteen_times(store_path):
 def test_what_cannot_be_drawn_is_said(store_path, tmp_path, scan, out, error):
     store = open_store(store_path)
     with pytest.raises(error):
-        write_augmented(store, scan or store.scans[0], tmp_path / out, augmentation=PRESETS["light"], seed=0)
+        write_augmented(store, scan or store.scans[0], tmp_path / out, strength="light", seed=0)
