@@ -115,7 +115,10 @@ class TrainSettings:
         names = {field.name for field in fields(cls)}
         odd = sorted(names ^ set(saved))
         if odd:
-            raise SettingsError(f"settings: {', '.join(odd)} missing or unknown; another version wrote them")
+            raise SettingsError(
+                f"settings: {', '.join(odd)} missing or unknown; another version wrote them; use that version, or "
+                "train again"
+            )
         return cls(**saved)
 
 
