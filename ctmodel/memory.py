@@ -59,6 +59,7 @@ class Pool:
 
 
 def _give_back(free: list[mmap.mmap], memory: mmap.mmap) -> None:
+    # Without the lock: a finalizer may run in the very thread that holds it, and an append is atomic.
     if len(free) < KEPT and len(memory) <= LARGEST_KEPT:
         free.append(memory)
 
