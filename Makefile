@@ -79,7 +79,7 @@ bench-training: $(VENV)/ready
 	$(BIN)/python tests/benchmarks/training.py
 	$(BIN)/python tests/benchmarks/training.py --network compact --augmented
 
-# Kills, failing disks, damage and hostile files by the hundred thousand: an hour, and a table in tests/torture/RESULTS.md.
+# Kills, failing disks, damage and hostile files by the hundred thousand: two hours, and a table in tests/torture/RESULTS.md.
 torture: $(VENV)/ready
 	$(BIN)/python -m tests.torture
 

@@ -110,7 +110,7 @@ class Draws(NamedTuple):
 
 
 class Mixing(NamedTuple):
-    """What a batch does to each of its scans.
+    """How each scan of a batch is mixed with its neighbour.
 
     Attributes
     ----------

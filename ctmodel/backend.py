@@ -76,7 +76,7 @@ def make_reproducible(seed: int) -> None:
 
 def is_in_use() -> bool:
     """Return whether TensorFlow has begun its work in this process: too late to join other machines."""
-    from tensorflow.python.eager import context  # as below
+    from tensorflow.python.eager import context  # here, as TensorFlow may move it
 
     return context.context()._initialized
 
@@ -132,7 +132,7 @@ def accelerator() -> str | None:
 
 
 def free_accelerator_bytes() -> int:
-    """Return how much memory a GPU has left; 0 where there is none, or several, none of which holds it all alone."""
+    """Return how much memory a GPU has left; 0 where there is none, or several."""
     gpus = tf.config.list_logical_devices("GPU")
     if len(gpus) != 1:
         return 0

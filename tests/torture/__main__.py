@@ -1,4 +1,4 @@
-"""The long versions of all harnesses, or of some: `python -m tests.torture [NAME ...]`; an hour or two on two cores.
+"""The long versions of all harnesses, or of some: `python -m tests.torture [NAME ...]`; two hours on two cores.
 
 Their rows take the place of older ones in the table of RESULTS.md. Exits with 1 where anything was wrong.
 """
