@@ -126,7 +126,7 @@ def make_workers_strategy(jobs: dict[str, tuple[str, ...]], *, within: float, he
 
 
 def accelerator() -> str | None:
-    """Return the name of the GPU that a training on one device uses, None where there is none."""
+    """Return the name of the GPU that batches are made on, the first of several; None where there is none."""
     gpus = tf.config.list_logical_devices("GPU")
     return gpus[0].name if gpus else None
 

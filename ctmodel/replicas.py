@@ -73,7 +73,7 @@ def own_part(batch: Any, *, of: Any = None) -> Any:
     part, parts = context.replica_id_in_sync_group, context.num_replicas_in_sync
     if parts == 1:
         return batch
-    with tf.device("CPU"):  # where batches come from: only the part is copied to the replica's device
+    with tf.device("CPU"):  # only the part is copied to the replica's device, wherever the batch was made
         n = tf.shape(batch)[0] if of is None else of
         first, last = part_bounds(n, part=part, parts=parts)
         if of is None:
