@@ -392,6 +392,9 @@ def _catalog(raw: Path, choices: dict[str, Any]) -> Any:
         click.echo(f"left out: {count} scans of {printable(label)}, which belongs to no class", err=True)
     for label in catalog.unused:
         click.echo(f"note: no scan is labelled {printable(label)}", err=True)
+    if len(catalog.classes) == 2 and not choices["classes"]:
+        positive = printable(catalog.classes[1])
+        click.echo(f"note: {positive} is the positive class; if it is not, name both with --classes", err=True)
     return catalog
 
 
@@ -576,7 +579,8 @@ def _print_scores(scores: Any, as_json: bool) -> None:
         return
     names = {name: printable(name.replace("_", " ")) for name in scores.scores}
     width = max(map(len, names.values())) + 2
-    click.echo(f"{scores.part}: {scores.n} scans of {scores.patients} patients, with 95 % intervals")
+    positive = f"; {printable(scores.classes[1])} is the positive class" if len(scores.classes) == 2 else ""
+    click.echo(f"{scores.part}: {scores.n} scans of {scores.patients} patients, with 95 % intervals{positive}")
     for name, entry in scores.scores.items():
         click.echo(f"  {names[name]:<{width}}{entry.value:.3f}  {entry.low:.3f} to {entry.high:.3f}  n = {entry.n}")
     _print_confusion(list(map(printable, scores.classes)), scores.confusion)

@@ -2,14 +2,17 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
 import cli
+from ctmodel.scores import Predictions, Threshold, score
 from ctprep.staging import Staging
 from tests.conftest import write_scan
 
@@ -59,6 +62,24 @@ def test_rejected_scans_are_listed_and_change_the_exit_code(raw, type_in):
     strict = type_in("ctprep convert raw other.zarr --strict")
     assert strict.exit_code == 1
     assert not (raw.parent / "other.zarr").exists()
+
+
+def test_the_positive_class_is_named_where_nobody_chose_it(raw, type_in):
+    note = "note: CT-1 is the positive class; if it is not, name both with --classes\n"
+    assert note in type_in("ctprep plan raw out.zarr").stderr
+    assert note not in type_in("ctprep plan raw out.zarr --classes ill=CT-1 --classes well=CT-0").stderr
+    shutil.copytree(raw / "CT-0", raw / "CT-2")
+    assert "positive" not in type_in("ctprep plan raw out.zarr").stderr
+
+
+def test_scores_name_the_positive_class(capsys):
+    labels = np.array([0, 1, 1, 0])
+    said = Predictions(tuple("abcd"), tuple("abcd"), labels, np.eye(2)[labels])
+    threshold = Threshold(0.5, "half")
+    cli._print_scores(score(said, classes=["well", "ill"], part="test", threshold=threshold), as_json=False)
+    assert capsys.readouterr().out.startswith(
+        "test: 4 scans of 4 patients, with 95 % intervals; ill is the positive class\n"
+    )
 
 
 def test_a_plan_lists_every_scan(raw, type_in):
