@@ -263,6 +263,7 @@ def convert(
     _list_rejected(done.rejected)
     summary = {
         "scans": len(done.store),
+        "patients": len(set(done.store.patients)),
         "converted": len(done.store) - done.reused,
         "reused": done.reused,
         "removed": len(done.removed),
@@ -272,8 +273,9 @@ def convert(
         click.echo(json.dumps(summary))
     else:
         click.echo(
-            f"{out}: {summary['scans']} scans ({_class_counts(done.store)}); {summary['converted']} converted, "
-            f"{summary['reused']} reused, {summary['removed']} removed, {len(done.rejected)} rejected"
+            f"{out}: {summary['scans']} scans of {summary['patients']} patients ({_class_counts(done.store)}); "
+            f"{summary['converted']} converted, {summary['reused']} reused, {summary['removed']} removed, "
+            f"{len(done.rejected)} rejected"
         )
     if done.rejected and not allow_rejected:
         sys.exit(EXIT_REJECTED)
@@ -392,6 +394,9 @@ def _catalog(raw: Path, choices: dict[str, Any]) -> Any:
         click.echo(f"left out: {count} scans of {printable(label)}, which belongs to no class", err=True)
     for label in catalog.unused:
         click.echo(f"note: no scan is labelled {printable(label)}", err=True)
+    if count := catalog.without_patient:
+        said = f"no table or pattern names the patients of {count} scans: each counts as a patient of its own"
+        click.echo(f"note: {said}", err=True)
     if len(catalog.classes) == 2 and not choices["classes"]:
         positive = printable(catalog.classes[1])
         click.echo(f"note: {positive} is the positive class; if it is not, name both with --classes", err=True)

@@ -40,6 +40,8 @@ class Catalog:
         Labels that belong to no class, and how many scans have them.
     unused : tuple of str
         Labels that belong to a class, but to no scan.
+    without_patient : int
+        Scans whose patient nothing names; each counts as a patient of its own.
     """
 
     raw: Path
@@ -48,6 +50,7 @@ class Catalog:
     rejected: tuple[Rejection, ...] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
+    without_patient: int = 0
 
 
 def find_scans(
@@ -96,7 +99,7 @@ def find_scans(
 
 
 LabelledScan = tuple[Scan, str]
-"""A scan and the name of its label; empty where none is known."""
+"""A scan, without a patient where nothing names one, and the name of its label; empty where none is known."""
 
 
 def _catalog(
@@ -119,8 +122,16 @@ def _catalog(
             left_out[label] += 1
     if not scans:
         raise CatalogError(f"{raw}: no scan belongs to a class; the labels are {', '.join(sorted(left_out))}")
-    in_order = tuple(sorted(scans, key=lambda scan: scan.id))
-    return Catalog(raw, names, in_order, tuple(sorted(rejected)), left_out, tuple(sorted(unused)))
+    in_order = sorted(scans, key=lambda scan: scan.id)
+    return Catalog(
+        raw,
+        names,
+        tuple(scan if scan.patient else replace(scan, patient=scan.id) for scan in in_order),
+        tuple(sorted(rejected)),
+        left_out,
+        tuple(sorted(unused)),
+        sum(not scan.patient for scan in in_order),
+    )
 
 
 def _table_for(raw: Path, labels: str | os.PathLike[str] | None, label_column: str) -> LabelTable | None:
@@ -142,8 +153,8 @@ def _scans_with_labels(found: Mapping[str, str], table: LabelTable | None) -> li
         label = row.label if row and row.label is not None else None
         if label is None:
             label = "" if table and table.has_labels else _folder_of(scan)
-        patient = (row.patient if row else "") or scan
-        named.append((Scan(scan, path, UNLABELLED, patient, row.meta if row else ()), label))
+        patient, meta = (row.patient, row.meta) if row else ("", ())
+        named.append((Scan(scan, path, UNLABELLED, patient, meta), label))
     return named
 
 

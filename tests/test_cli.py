@@ -48,9 +48,11 @@ def store(raw, type_in):
 def test_a_conversion_says_what_it_did(raw, type_in):
     first = type_in("ctprep convert raw out.zarr")
     assert first.exit_code == 0
-    assert first.stdout == ("out.zarr: 6 scans (3 CT-0, 3 CT-1); 6 converted, 0 reused, 0 removed, 0 rejected\n")
+    assert first.stdout == (
+        "out.zarr: 6 scans of 6 patients (3 CT-0, 3 CT-1); 6 converted, 0 reused, 0 removed, 0 rejected\n"
+    )
     second = json.loads(type_in("ctprep convert raw out.zarr --json").stdout)
-    assert second == {"scans": 6, "converted": 0, "reused": 6, "removed": 0, "rejected": []}
+    assert second == {"scans": 6, "patients": 6, "converted": 0, "reused": 6, "removed": 0, "rejected": []}
 
 
 def test_rejected_scans_are_listed_and_change_the_exit_code(raw, type_in):
@@ -62,6 +64,17 @@ def test_rejected_scans_are_listed_and_change_the_exit_code(raw, type_in):
     strict = type_in("ctprep convert raw other.zarr --strict")
     assert strict.exit_code == 1
     assert not (raw.parent / "other.zarr").exists()
+
+
+def test_scans_whose_patient_nobody_named_are_told(raw, type_in):
+    note = "note: no table or pattern names the patients of {} scans: each counts as a patient of its own\n"
+    assert note.format(6) in type_in("ctprep convert raw out.zarr").stderr
+    by_pattern = type_in(r"ctprep convert raw out.zarr --patient-pattern CT-\d")
+    assert "patients of" not in by_pattern.stderr
+    assert "6 scans of 2 patients (3 CT-0, 3 CT-1)" in by_pattern.stdout
+    rows = ["scan,patient", *(f"CT-{n // 3}/study_{n:04},{'' if n else 'CT-0/study_0000'}" for n in range(6))]
+    (raw.parent / "t.csv").write_text("\n".join(rows))
+    assert note.format(5) in type_in("ctprep convert raw out.zarr --labels t.csv").stderr
 
 
 def test_the_positive_class_is_named_where_nobody_chose_it(raw, type_in):
