@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import asdict, fields
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -33,7 +34,6 @@ WAYS_ON = {
 """What an interrupted command leaves, and how to go on."""
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-PATH = click.Path(path_type=Path)
 
 
 class Group(click.Group):
@@ -46,7 +46,10 @@ class Group(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             raise click.ClickException(f"interrupted{WAYS_ON.get(ctx.invoked_subcommand or '', '')}") from None
-        except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
+        except click.ClickException as error:
+            error.message = printable(error.message)  # type: ignore[misc] # Click repeats what was typed
+            raise
+        except (click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except Exception as error:
             if os.environ.get("CTPREP_DEBUG"):
@@ -60,9 +63,29 @@ def _in_one_line(error: Exception) -> str:
     return printable(f"unexpected {type(error).__name__}: {error}; set CTPREP_DEBUG=1 to see where, and report it")
 
 
+def say(line: str, *, err: bool = False) -> None:
+    """Print a result, or a message on stderr: one line, safe in a terminal, above the bar where there is one."""
+    from tqdm import tqdm
+
+    with tqdm.external_write_mode():
+        click.echo(printable(line), err=err)
+
+
 def printable(text: str) -> str:
     """Return one line that is safe in a terminal: control characters of a hostile file name are escaped."""
     return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
+class PathType(click.Path):
+    """A path; not the empty one, which Python takes for the current folder."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        if value == "":
+            self.fail("a path cannot be empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+PATH = PathType(path_type=Path)
 
 
 class ClassMapping(click.ParamType):
@@ -185,7 +208,7 @@ def phantom(raw: Path, masks: Path | None, workers: int | None, **settings: Any)
         raise click.UsageError(str(error)) from None
     with progress_bar(chosen.scans) as advance:
         write_cohort(raw, settings=chosen, workers=workers or available_cores(), masks=masks, progress=advance)
-    click.echo(f"{raw}: {chosen.scans} scans, seed {chosen.seed}, {chosen.difficulty}; what was planted: truth.csv")
+    say(f"{raw}: {chosen.scans} scans, seed {chosen.seed}, {chosen.difficulty}; what was planted: truth.csv")
 
 
 @ctprep.command()
@@ -203,14 +226,14 @@ def plan(raw: Path, out: Path, as_json: bool, rebuild: bool, **choices: Any) -> 
     rows = sorted(rows + [(bad.scan, "reject", f"{bad.code}: {bad.reason}") for bad in catalog.rejected])
     if as_json:
         said = [{"scan": scan, "action": action, "reason": reason} for scan, action, reason in rows]
-        click.echo(json.dumps({"rows": said, "removed": planned.removed}))
+        say(json.dumps({"rows": said, "removed": planned.removed}))
         return
     for scan, action, reason in rows:
-        click.echo(f"{action:<8}{printable(scan)}  {printable(reason)}")
+        say(f"{action:<8}{scan}  {reason}")
     for scan in planned.removed:
-        click.echo(f"remove  {printable(scan)}  no longer in {raw}")
+        say(f"remove  {scan}  no longer in {raw}")
     counts = {action: sum(row[1] == action for row in rows) for action in ("convert", "reuse", "reject")}
-    click.echo(", ".join(f"{count} to {action}" for action, count in counts.items()), err=True)
+    say(", ".join(f"{count} to {action}" for action, count in counts.items()), err=True)
 
 
 @ctprep.command()
@@ -270,9 +293,9 @@ def convert(
         "rejected": [{"scan": bad.scan, "code": bad.code, "reason": bad.reason} for bad in done.rejected],
     }
     if as_json:
-        click.echo(json.dumps(summary))
+        say(json.dumps(summary))
     else:
-        click.echo(
+        say(
             f"{out}: {summary['scans']} scans of {summary['patients']} patients ({_class_counts(done.store)}); "
             f"{summary['converted']} converted, {summary['reused']} reused, {summary['removed']} removed, "
             f"{len(done.rejected)} rejected"
@@ -284,7 +307,7 @@ def convert(
 def _class_counts(store: Any) -> str:
     counts = [f"{(store.labels == index).sum()} {name}" for index, name in enumerate(store.classes)]
     unlabelled = (store.labels < 0).sum()
-    return printable(", ".join(counts + [f"{unlabelled} unlabelled"] * bool(unlabelled)))
+    return ", ".join(counts + [f"{unlabelled} unlabelled"] * bool(unlabelled))
 
 
 @ctprep.command()
@@ -297,10 +320,10 @@ def info(store: Path, as_json: bool) -> None:
 
     summary = summarize(open_store(store))
     if as_json:
-        click.echo(json.dumps(summary))
+        say(json.dumps(summary))
         return
     for name, value in summary.items():
-        click.echo(f"{name.replace('_', ' '):<20}{_shown(value)}")
+        say(f"{name.replace('_', ' '):<20}{_shown(value)}")
 
 
 @ctprep.command()
@@ -320,12 +343,12 @@ def verify(store: Path, raw: Path | None, sample: int | None, every: bool, as_js
         raise click.UsageError("--sample and --all exclude each other; leave one out")
     found = verify_store(store, raw=raw, sample=None if every else sample or RAW_SAMPLE, progress=progress_bar)
     if as_json:
-        click.echo(json.dumps(asdict(found)))
+        say(json.dumps(asdict(found)))
     else:
         for finding in found.findings:
-            click.echo(f"{printable(finding.where)}  {printable(finding.what)}")
+            say(f"{finding.where}  {finding.what}")
         again = f", {found.from_raw:,} prepared again" * (raw is not None)
-        click.echo(f"{store}: {found.scans:,} volumes read{again}, {_count(found.findings, 'finding')}  {found.digest}")
+        say(f"{store}: {found.scans:,} volumes read{again}, {_count(found.findings, 'finding')}  {found.digest}")
     if found.findings:
         sys.exit(EXIT_FOUND)
 
@@ -336,11 +359,11 @@ def _count(things: Sized, name: str) -> str:
 
 def _shown(value: Any) -> str:
     if isinstance(value, dict):
-        return printable(", ".join(f"{key} {_shown(entry)}" for key, entry in value.items())) or "none"
+        return ", ".join(f"{key} {_shown(entry)}" for key, entry in value.items()) or "none"
     if isinstance(value, list) and value and isinstance(value[0], list):
         return " to ".join(" x ".join(f"{number:g}" for number in bound) for bound in value)
     if isinstance(value, list):
-        return printable(" ".join(map(str, value))) or "none"
+        return " ".join(map(str, value)) or "none"
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
@@ -352,7 +375,7 @@ def export(store: Path, scan: str, out: Path | None) -> None:
     """Write one volume of STORE as NIfTI, in HU, in its place in the world."""
     from ctprep.export import export as export_scan
 
-    click.echo(export_scan(store, scan, out or Path(scan.rpartition("/")[2] + ".nii.gz")))
+    say(str(export_scan(store, scan, out or Path(scan.rpartition("/")[2] + ".nii.gz"))))
 
 
 @ctprep.command()
@@ -364,7 +387,7 @@ def montage(store: Path, out: Path, scans_per_class: int | None) -> None:
     from ctprep.montage import SCANS_PER_CLASS
     from ctprep.montage import montage as draw_montage
 
-    click.echo(draw_montage(store, out, scans_per_class=scans_per_class or SCANS_PER_CLASS))
+    say(str(draw_montage(store, out, scans_per_class=scans_per_class or SCANS_PER_CLASS)))
 
 
 def _recipe(choices: dict[str, Any]) -> Recipe:
@@ -391,15 +414,14 @@ def _catalog(raw: Path, choices: dict[str, Any]) -> Any:
         patient_pattern=choices["patient_pattern"],
     )
     for label, count in sorted(catalog.left_out.items()):
-        click.echo(f"left out: {count} scans of {printable(label)}, which belongs to no class", err=True)
+        say(f"left out: {count} scans of {label}, which belongs to no class", err=True)
     for label in catalog.unused:
-        click.echo(f"note: no scan is labelled {printable(label)}", err=True)
+        say(f"note: no scan is labelled {label}", err=True)
     if count := catalog.without_patient:
         said = f"no table or pattern names the patients of {count} scans: each counts as a patient of its own"
-        click.echo(f"note: {said}", err=True)
+        say(f"note: {said}", err=True)
     if len(catalog.classes) == 2 and not choices["classes"]:
-        positive = printable(catalog.classes[1])
-        click.echo(f"note: {positive} is the positive class; if it is not, name both with --classes", err=True)
+        say(f"note: {catalog.classes[1]} is the positive class; if it is not, name both with --classes", err=True)
     return catalog
 
 
@@ -413,7 +435,7 @@ def _class_mapping(pairs: tuple[tuple[str, list[str]], ...]) -> dict[str, list[s
 
 def _list_rejected(rejected: Any) -> None:
     for bad in rejected:
-        click.echo(f"rejected  {bad.code:<12}{printable(bad.scan)}: {printable(bad.reason)}", err=True)
+        say(f"rejected  {bad.code:<12}{bad.scan}: {bad.reason}", err=True)
 
 
 @contextmanager
@@ -511,10 +533,10 @@ def train(store: Path, run: Path, resume: bool, tensorboard: Path | None, as_jso
     with training_bar(chosen.epochs) as report:
         progress = in_turn(report, Board(tensorboard)) if tensorboard else report
         result = train_network(
-            store, run, chosen, execution=execution, resume=resume, progress=progress, say=say_beside_bar
+            store, run, chosen, execution=execution, resume=resume, progress=progress, say=partial(say, err=True)
         )
     if result.is_chief:
-        click.echo(f"{run}: {result.status}, epoch {result.best_epoch} of {result.epochs} was best", err=True)
+        say(f"{run}: {result.status}, epoch {result.best_epoch} of {result.epochs} was best", err=True)
         _print_scores(result.scores, as_json)
 
 
@@ -532,7 +554,7 @@ def augment(store: Path, scan: str, out: Path, augment: str, flip: bool, seed: i
     """
     from ctmodel.augmented import write_augmented
 
-    click.echo(write_augmented(store, scan, out, strength=augment, flip=flip, seed=seed))
+    say(str(write_augmented(store, scan, out, strength=augment, flip=flip, seed=seed)))
 
 
 @ctmodel.command()
@@ -570,34 +592,34 @@ def predict(run: Path, scans: tuple[Path, ...], as_json: bool) -> None:
 def _print_prediction(one: Any, as_json: bool) -> None:
     if as_json:
         fields = {"scan": str(one.path), "predicted": one.predicted, "probabilities": one.probabilities}
-        click.echo(json.dumps(fields | {"code": one.code, "reason": one.reason}, allow_nan=False))
+        say(json.dumps(fields | {"code": one.code, "reason": one.reason}, allow_nan=False))
     elif one.code is None:
         chances = ", ".join(f"{name} {chance:.4f}" for name, chance in one.probabilities.items())
-        click.echo(printable(f"{one.path}: {one.predicted} ({chances})"))
+        say(f"{one.path}: {one.predicted} ({chances})")
     else:
-        click.echo(printable(f"{one.path}: rejected ({one.code}): {one.reason}"), err=True)
+        say(f"{one.path}: rejected ({one.code}): {one.reason}", err=True)
 
 
 def _print_scores(scores: Any, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(scores.to_dict(), allow_nan=False))
+        say(json.dumps(scores.to_dict(), allow_nan=False))
         return
     names = {name: printable(name.replace("_", " ")) for name in scores.scores}
     width = max(map(len, names.values())) + 2
-    positive = f"; {printable(scores.classes[1])} is the positive class" if len(scores.classes) == 2 else ""
-    click.echo(f"{scores.part}: {scores.n} scans of {scores.patients} patients, with 95 % intervals{positive}")
+    positive = f"; {scores.classes[1]} is the positive class" if len(scores.classes) == 2 else ""
+    say(f"{scores.part}: {scores.n} scans of {scores.patients} patients, with 95 % intervals{positive}")
     for name, entry in scores.scores.items():
-        click.echo(f"  {names[name]:<{width}}{entry.value:.3f}  {entry.low:.3f} to {entry.high:.3f}  n = {entry.n}")
+        say(f"  {names[name]:<{width}}{entry.value:.3f}  {entry.low:.3f} to {entry.high:.3f}  n = {entry.n}")
     _print_confusion(list(map(printable, scores.classes)), scores.confusion)
     for note in scores.notes:
-        click.echo(f"  note: {printable(note)}")
+        say(f"  note: {note}")
 
 
 def _print_confusion(classes: list[str], confusion: Any) -> None:
     width = max(map(len, classes)) + 2
-    click.echo(f"  {'called':>{width + 8}}" + "".join(f"{name:>{width}}" for name in classes))
+    say(f"  {'called':>{width + 8}}" + "".join(f"{name:>{width}}" for name in classes))
     for name, row in zip(classes, confusion, strict=True):
-        click.echo(f"  {name:>{width}} {'are':<7}" + "".join(f"{count:>{width}}" for count in row))
+        say(f"  {name:>{width}} {'are':<7}" + "".join(f"{count:>{width}}" for count in row))
 
 
 @contextmanager
@@ -609,7 +631,7 @@ def training_bar(epochs: int) -> Iterator[Callable[[Any], None]]:
 
         def report(epoch: Any) -> None:
             if bar.disable:
-                click.echo(str(epoch), err=True)
+                say(str(epoch), err=True)
             else:
                 losses = f"loss {epoch.epoch.loss:.3f}, validation {epoch.epoch.val_loss:.3f}"
                 bar.set_postfix_str(f"{losses}; {epoch.pace}")
@@ -626,10 +648,3 @@ def in_turn(*watchers: Callable[[Any], Any]) -> Callable[[Any], None]:
             watcher(report)
 
     return watch
-
-
-def say_beside_bar(line: str) -> None:
-    """Print a line on stderr, above the bar where there is one."""
-    from tqdm import tqdm
-
-    tqdm.write(printable(line), file=sys.stderr)

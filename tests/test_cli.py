@@ -275,6 +275,34 @@ def test_names_of_files_cannot_write_to_the_terminal(tmp_path, type_in):
     assert r"evil\x1b[2J\n" in result.stderr
 
 
+def test_paths_that_are_typed_cannot_write_to_the_terminal(raw, tmp_path, type_in):
+    evil = "e\x1b[2J\x07"
+    shutil.copytree(raw, tmp_path / evil)
+    for line in (
+        f"ctprep convert {evil} {evil}.zarr",
+        f"ctprep info {evil}.zarr",
+        f"ctprep verify {evil}.zarr",
+        f"ctprep montage {evil}.zarr {evil}.png",
+        f"ctprep export {evil}.zarr CT-0/study_0000 --out {evil}.nii",
+        f"ctprep phantom {evil}2 --scans 1 --shape 40 40 20 --workers 1",
+        f"ctprep info {evil}.zarr {evil}.zarr",
+        f"ctprep info {evil}.zarr/{evil}",
+    ):
+        result = type_in(line, color=True)
+        assert result.exit_code in (0, 2 if line.endswith(".zarr") else 1), result.output
+        assert result.output
+        assert not {"\x1b", "\x07"}.intersection(result.output), line
+    (tmp_path / evil / "CT-0" / "study_0000.nii.gz").unlink()
+    planned = type_in(f"ctprep plan {evil} {evil}.zarr", color=True).output
+    assert r"remove  CT-0/study_0000  no longer in e\x1b[2J\x07" in planned
+
+
+@pytest.mark.parametrize("words", [["", "out.zarr"], ["raw", ""], ["raw", "out.zarr", "--labels", ""]])
+def test_an_empty_path_is_a_wrong_command_line(raw, type_in, words):
+    result = CliRunner().invoke(cli.ctprep, ["convert", *words])
+    assert (result.exit_code, "a path cannot be empty" in result.stderr) == (2, True)
+
+
 def test_a_table_of_labels_reaches_the_store(raw, type_in):
     rows = [f"CT-{n // 3}/study_{n:04},{'ill' if n % 2 else 'well'},p{n // 2},{40 + n}" for n in range(6)]
     (raw.parent / "t.csv").write_text("\n".join(["scan,label,patient,age", *rows]))
