@@ -441,10 +441,14 @@ def _list_rejected(rejected: Any) -> None:
 @contextmanager
 def progress_bar(total: int) -> Iterator[Callable[[int], object]]:
     """Show scans, rate and time left on stderr, where it is a terminal; give the function that advances it."""
+    with _bar(total, "scan") as bar:
+        yield bar.update
+
+
+def _bar(total: int, unit: str) -> Any:
     from tqdm import tqdm
 
-    with tqdm(total=total, unit="scan", disable=None if total else True) as bar:
-        yield bar.update
+    return tqdm(total=total, unit=unit, disable=None if total and sys.stderr else True)  # None: where it is no terminal
 
 
 @click.group("ctmodel", cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
@@ -624,18 +628,13 @@ def _print_confusion(classes: list[str], confusion: Any) -> None:
 
 @contextmanager
 def training_bar(epochs: int) -> Iterator[Callable[[Any], None]]:
-    """Show epochs and time left on a terminal, and one line for each epoch otherwise; give what takes a report."""
-    from tqdm import tqdm
-
-    with tqdm(total=epochs, unit="epoch", disable=None) as bar:
+    """Say what each epoch came to, above a bar with the time left on a terminal; give what takes a report."""
+    with _bar(epochs, "epoch") as bar:
 
         def report(epoch: Any) -> None:
-            if bar.disable:
-                say(str(epoch), err=True)
-            else:
-                losses = f"loss {epoch.epoch.loss:.3f}, validation {epoch.epoch.val_loss:.3f}"
-                bar.set_postfix_str(f"{losses}; {epoch.pace}")
-                bar.update(epoch.epoch.epoch - bar.n)
+            say(str(epoch), err=True)
+            bar.set_postfix_str(f"validation {epoch.epoch.val_loss:.3f}", refresh=False)
+            bar.update(epoch.epoch.epoch - bar.n)
 
         yield report
 

@@ -1,10 +1,15 @@
 """What a user meets: exit codes, one clear line for each mistake, output for people and for programs."""
 
+import contextlib
+import fcntl
 import json
 import os
+import pty
 import shutil
+import struct
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
 import numpy as np
@@ -310,6 +315,82 @@ def test_a_table_of_labels_reaches_the_store(raw, type_in):
     assert "(3 well, 3 ill)" in type_in(line).stdout
     summary = json.loads(type_in("ctprep info out.zarr --json").stdout)
     assert (summary["patients"], summary["columns"]) == (3, ["age"])
+
+
+def on_terminal(code, columns=80):
+    """Run Python code on a terminal; return the lines that are on its screen in the end."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, columns, 0, 0))
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = subprocess.Popen(
+        [sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs, env=environment
+    )
+    os.close(theirs)
+    written = b""
+    with contextlib.suppress(OSError):  # there is no more
+        while part := os.read(ours, 1 << 16):
+            written += part
+    os.close(ours)
+    assert command.wait() == 0, written
+    return [as_shown(line) for line in written.decode().replace("\r\n", "\n").split("\n")]
+
+
+def as_shown(line):
+    """Return a line whose carriage returns have overwritten what was before them."""
+    row = ""
+    for part in line.split("\r"):
+        row = part + row[len(part) :]
+    return row.rstrip()
+
+
+PREDICTING = """
+import cli
+from pathlib import Path
+from ctmodel.predict import Prediction
+with cli.progress_bar(3) as advance:
+    for name in "ab":
+        cli._print_prediction(Prediction(Path(name), {"ill": 1.0}, "ill"), as_json=False)
+        advance(1)
+    cli._print_prediction(Prediction(Path("c"), {}, code="truncated", reason="c: ends"), as_json=True)
+"""
+
+TRAINING = """
+import cli
+from ctmodel.history import Epoch, EpochReport, Pace
+with cli.training_bar(100) as report:
+    for number in range(1, 12):
+        epoch = Epoch(number, 0.001, 0.6931, 0.5, 0.5, 0.6931, 0.5, 0.5)
+        report(EpochReport(epoch, 100, 12.3, Pace(1000, 10.0, 0.1), is_best=False))
+"""
+
+
+def test_predictions_have_lines_of_their_own_beside_a_bar():
+    shown = on_terminal(PREDICTING)
+    assert shown[:2] == ["a: ill (ill 1.0000)", "b: ill (ill 1.0000)"]
+    assert json.loads(shown[2])["code"] == "truncated"
+    assert "2/3" in shown[3]
+
+
+def test_a_training_on_a_terminal_keeps_its_lines_above_a_bar_that_fits():
+    *lines, bar, end = on_terminal(TRAINING)
+    assert [line.split()[1] for line in lines] == [f"{number}/100" for number in range(1, 12)]
+    assert len(bar) < 80
+    assert bar.endswith(", validation 0.693]")
+    assert len(bar.split("|")[1]) >= 10
+    assert not end
+
+
+def test_a_command_without_stderr_has_no_bar(raw):
+    done = subprocess.run(  # noqa: S602 - the shell closes what is tested
+        f'{sys.executable} -c "import cli; cli.ctprep()" convert raw out.zarr --workers 1 2>&-',
+        shell=True,
+        cwd=raw.parent,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.count("6 converted")) == (0, 1)
 
 
 def test_output_into_a_closed_pipe_is_no_traceback(store):
