@@ -4,12 +4,14 @@ The patient's right is on the left of the picture; anterior (axial) or superior 
 """
 
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from ctprep.errors import TargetError
+from ctprep.raw_files import shown
 from ctprep.scan import UNLABELLED
 from ctprep.staging import said_of_target
 from ctprep.store import Store, open_store
@@ -47,7 +49,8 @@ def montage(
     out = Path(out)
     if out.suffix != ".png":
         raise TargetError(f"{out}: is not named as a picture; end it in .png")
-    with said_of_target(out):
+    with said_of_target(out), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing")  # its font has not the letters of every name: boxes do
         draw(store, scans_per_class=scans_per_class).savefig(out, dpi=110, metadata={"Software": None})
     return out
 
@@ -59,8 +62,9 @@ def draw(store: Store, *, scans_per_class: int) -> Figure:
     width, height = LEFT_INCHES + TILE_INCHES * columns, TOP_INCHES + 2 * TILE_INCHES * len(bands)
     figure = Figure(figsize=(width, height), facecolor="black")
     figure.suptitle(
-        f"{store.path.name}: {len(store)} scans of {'x'.join(map(str, store.recipe.shape))} voxels",
+        shown(f"{store.path.name}: {len(store)} scans of {'x'.join(map(str, store.recipe.shape))} voxels"),
         fontsize=9,
+        parse_math=False,
         color="white",
         y=1 - 0.3 * TOP_INCHES / height,
     )
@@ -72,7 +76,7 @@ def draw(store: Store, *, scans_per_class: int) -> Figure:
         for column, row in enumerate(rows):
             _draw_scan(axes[2 * band : 2 * band + 2, column], store, row)
         middle = 1 - (TOP_INCHES + (2 * band + 1) * TILE_INCHES) / height
-        figure.text(0.012, middle, name, color="white", fontsize=11, rotation=90, va="center")
+        figure.text(0.012, middle, shown(name), color="white", fontsize=11, rotation=90, va="center", parse_math=False)
     return figure
 
 
@@ -94,7 +98,7 @@ def _draw_scan(pair: np.ndarray, store: Store, row: int) -> None:
     _, y, z = volume.shape
     _show(axial, volume[:, :, z // 2], height_over_width=spacing_mm[1] / spacing_mm[0])
     _show(coronal, volume[:, y // 2, :], height_over_width=spacing_mm[2] / spacing_mm[0])
-    axial.set_title(store.scans[row], fontsize=6, color="white", pad=2)
+    axial.set_title(shown(store.scans[row]), fontsize=6, color="white", pad=2, parse_math=False)
 
 
 def _show(axes, plane: np.ndarray, *, height_over_width: float) -> None:  # type: ignore[no-untyped-def]

@@ -1,7 +1,8 @@
 import numpy as np
+import pytest
 
 import ctprep
-from ctprep.montage import draw
+from ctprep.montage import draw, montage
 from ctprep.recipe import Recipe
 from ctprep.summary import summarize
 from tests.conftest import chest_hu, write_scan
@@ -34,3 +35,15 @@ def test_a_montage_has_a_band_for_every_class_and_for_the_unlabelled(raw, tmp_pa
     ]
     titles = [axes.get_title() for axes in figure.axes if axes.get_title()]
     assert titles == ["CT-0/study_0000", "CT-0/study_0002", "CT-1/study_0003", "CT-1/study_0005", "loose"]
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_montage_draws_names_as_they_are(raw, tmp_path):
+    """A dollar begins a formula for matplotlib, and it warns of letters that its font lacks."""
+    for number, name in enumerate(("a$^b$", "胸部")):
+        write_scan(raw / "$CT^$" / f"{name}.nii", seed=10 + number)
+    store = ctprep.convert(raw, tmp_path / "$^$\x1b.zarr", recipe=Recipe(shape=(8, 8, 4))).store
+    montage(store, tmp_path / "out.png", scans_per_class=2)
+    figure = draw(store, scans_per_class=2)
+    assert [text.get_text() for text in figure.texts][1] == "$CT^$"
+    assert figure.get_suptitle().startswith(r"$^$\x1b.zarr: 8 scans")
