@@ -17,10 +17,15 @@ from ctprep.errors import RecipeError
 ARITHMETIC_VERSION = 2
 """Raised whenever the same input would give other voxels."""
 
-STORED_DTYPES = ("float16", "float32", "uint8")
+VOXEL_BYTES = {"float16": 2, "float32": 4, "uint8": 1}
+
+STORED_DTYPES = tuple(VOXEL_BYTES)
 
 LARGEST_SIDE = 4096
 """Voxels along one axis of a stored volume; a larger number is a slip of the keyboard."""
+
+LARGEST_VOLUME_BYTES = 2**31 - 1 - 16
+"""What Blosc packs at once."""
 
 STORED_SPACING_MM = (0.01, 100.0)
 
@@ -73,6 +78,11 @@ class Recipe:
             object.__setattr__(self, "spacing_mm", _checked_spacing(self.spacing_mm))
         if self.dtype not in STORED_DTYPES:
             raise RecipeError(f"dtype: {self.dtype!r} is unknown; choose one of {', '.join(STORED_DTYPES)}")
+        if (volume_bytes := math.prod(self.shape) * VOXEL_BYTES[self.dtype]) > LARGEST_VOLUME_BYTES:
+            raise RecipeError(
+                f"shape: {self.shape} of {self.dtype} makes volumes of {volume_bytes:,} bytes, "
+                f"at most {LARGEST_VOLUME_BYTES:,} can be; choose fewer voxels"
+            )
 
     def to_dict(self) -> dict[str, Any]:
         """Return every field, ready for JSON."""

@@ -152,6 +152,7 @@ WRONG = {
     "ctprep convert raw out.zarr": (1, "was made by another recipe"),
     "ctprep convert raw damaged.zarr --shape 8 8 8": (1, "replace it with --rebuild"),
     "ctprep convert raw new.zarr --shape 0 64 32": (2, "is not three whole numbers"),
+    "ctprep convert raw new.zarr --shape 1024 1024 1024": (2, "choose fewer voxels"),
     "ctprep convert raw new.zarr --shape 64 64": (2, "requires 3 arguments"),
     "ctprep convert raw new.zarr --window 400 -1000": (2, "is not a lower and a higher bound"),
     "ctprep convert raw new.zarr --spacing thick": (2, "is neither one size in mm"),
