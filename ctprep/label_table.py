@@ -16,6 +16,8 @@ DEFAULT_LABEL_COLUMN = "label"
 ID_COLUMNS = ("scan", "participant_id")
 LARGEST_TABLE = 256 << 20
 """Bytes; a million rows of 200 characters stay below it."""
+LONGEST_COLUMN = 250
+"""Bytes of a column's name: a folder of the store is named after it, `meta_` and 250 more."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +103,14 @@ def _read_cells(path: Path) -> tuple[list[str], list[dict[str, str]]]:
         raise CatalogError(f"{path.name}: is not UTF-8 text; save it as UTF-8") from None
     except OSError as error:
         raise CatalogError(f"{path}: cannot be read ({error.strerror}); give the table's path") from None
-    if not text.strip():
-        raise CatalogError(f"{path.name}: is empty; it must begin with a row of column names")
     try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text.splitlines()[0]), strict=True)
-        header, *rows = [[cell.strip() for cell in row] for row in reader if any(map(str.strip, row))]
+        reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
+        rows = [[cell.strip() for cell in row] for row in reader if any(map(str.strip, row))]
     except csv.Error as error:
         raise CatalogError(f"{path.name}: is not a table ({error})") from None
-    header = _without_capitals(header)
+    if not rows:
+        raise CatalogError(f"{path.name}: is empty; it must begin with a row of column names")
+    header, rows = _without_capitals(rows[0]), rows[1:]
     _check_rows(path, header, rows)
     return list(filter(None, header)), [_record(header, row) for row in rows]
 
@@ -124,14 +126,19 @@ def _record(header: list[str], row: list[str]) -> dict[str, str]:
     return {column: cell for column, cell in zip(header, row, strict=True) if column}
 
 
-def _delimiter(header: str) -> str:
+def _delimiter(text: str) -> str:
+    header = next(filter(str.strip, text.splitlines()), "")
     return max("\t,;", key=header.count)
 
 
 def _check_rows(path: Path, header: list[str], rows: list[list[str]]) -> None:
-    names = [_column_name(column).casefold() for column in header if column]  # some disks ignore case
-    if len(set(names)) < len(names):
+    names = [_column_name(column) for column in header if column]
+    if len({name.casefold() for name in names}) < len(names):  # some disks ignore case
         raise CatalogError(f"{path.name}: names a column twice ({', '.join(filter(None, header))}); rename one")
+    if (longest := max(len(name.encode()) for name in names)) > LONGEST_COLUMN:
+        raise CatalogError(
+            f"{path.name}: names a column in {longest} bytes, at most {LONGEST_COLUMN} can be; give it a shorter name"
+        )
     for number, row in enumerate(rows, start=2):
         if len(row) != len(header):
             raise CatalogError(f"{path.name}: row {number} has {len(row)} cells, the header has {len(header)}")

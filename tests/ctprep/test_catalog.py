@@ -108,7 +108,9 @@ def test_a_scan_of_the_table_without_a_file_is_rejected_by_name(tmp_path):
         (["scan,label", "1"], "row 2 has 1 cells"),
         (["scan,label,age (y),age_y", "1,a,3,4"], "names a column twice"),
         (["scan,label,Age,AGE", "1,a,3,4"], "names a column twice"),
+        (["scan,label," + 84 * "病", "1,a,3"], "names a column in 252 bytes, at most 250 can be"),
         ([""], "is empty"),
+        ([",,", "\t"], "is empty"),
         (['scan,label\n"1,a'], "is not a table"),
     ],
 )
@@ -207,6 +209,14 @@ def test_what_spreadsheets_leave_at_the_edges_is_ignored(tmp_path):
     assert found(catalog) == {"1": "a", "2": None}
     assert catalog.scans[0].meta == (("Age", "5"),)
     assert not catalog.rejected
+
+
+@pytest.mark.parametrize("blank", ["", "  ", ",,"])
+def test_blank_lines_before_the_header_are_passed_over(tmp_path, blank):
+    touch(tmp_path, "1.nii")
+    assert found(find_scans(tmp_path, labels=write_table(tmp_path / "t.csv", blank, "scan,label,age", "1,a,5"))) == {
+        "1": "a"
+    }
 
 
 def test_a_table_that_names_no_scan_of_the_folder_is_refused(tmp_path):
