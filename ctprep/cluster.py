@@ -47,7 +47,7 @@ def _connect(address: str) -> Any:
     try:
         from distributed import Client
     except ImportError:
-        raise SchedulerError("scheduler: a cluster needs distributed; pip install ctprep[cluster]") from None
+        raise SchedulerError("scheduler: a cluster needs distributed; pip install '.[cluster]'") from None
     try:
         return Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError, TimeoutError) as error:
