@@ -60,6 +60,11 @@ class Group(click.Group):
 def _in_one_line(error: Exception) -> str:
     if isinstance(error, CTPrepError) or type(error).__module__.startswith("ctmodel"):
         return printable(str(error))
+    if isinstance(error, OSError) and error.strerror:
+        named = error.filename2 or error.filename
+        return printable(f"{named}: {error.strerror}" if named else error.strerror)
+    if isinstance(error, RuntimeError) and "Symlink loop" in str(error):  # an OSError from Python 3.13 on
+        return printable(str(error))
     return printable(f"unexpected {type(error).__name__}: {error}; set CTPREP_DEBUG=1 to see where, and report it")
 
 
@@ -601,7 +606,7 @@ def _print_prediction(one: Any, as_json: bool) -> None:
         chances = ", ".join(f"{name} {chance:.4f}" for name, chance in one.probabilities.items())
         say(f"{one.path}: {one.predicted} ({chances})")
     else:
-        say(f"{one.path}: rejected ({one.code}): {one.reason}", err=True)
+        say(f"{one.path}: rejected ({one.code}): {one.reason.removeprefix(f'{one.path.name}: ')}", err=True)
 
 
 def _print_scores(scores: Any, as_json: bool) -> None:

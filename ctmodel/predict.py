@@ -10,7 +10,7 @@ import numpy as np
 from ctmodel import metrics
 from ctmodel.inference import Predictor, load_predictor
 from ctmodel.run_folder import Run
-from ctprep.errors import BadScan
+from ctprep.errors import BadScan, Vanished
 from ctprep.prepare import prepare
 from ctprep.recipe import Recipe
 
@@ -27,7 +27,7 @@ class Prediction:
     predicted : str or None
         The class called, at the run's threshold.
     code, reason : str or None
-        Why the file is refused, as `ctprep convert` would refuse it.
+        Why the file is refused, by the codes of `ctprep convert`.
     """
 
     path: Path
@@ -78,7 +78,16 @@ def _predict_one(
     try:
         volume = prepare(path, recipe).volume
     except BadScan as error:
-        return Prediction(path, {}, code=error.code, reason=str(error))
+        return Prediction(path, {}, code=error.code, reason=_reason(error, path))
     probabilities = predictor.of_volumes(volume[np.newaxis])
     called = int(metrics.predicted_classes(probabilities, threshold=threshold)[0])
     return Prediction(path, dict(zip(classes, probabilities[0].tolist(), strict=True)), predicted=classes[called])
+
+
+def _reason(error: BadScan, path: Path) -> str:
+    """Say why a file is refused, with another way out where that of a conversion is none."""
+    if isinstance(error, Vanished):
+        return f"{path.name}: {'changed while it was read; try again' if path.exists() else 'does not exist'}"
+    if os.path.isdir(path):  # noqa: PTH112 - `Path.is_dir` raises where a name is too long
+        return f"{path.name}: is a folder; give the files in it"
+    return str(error)

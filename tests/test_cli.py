@@ -272,6 +272,19 @@ def test_a_defect_is_one_line_too_unless_asked_for_more(raw, type_in, monkeypatc
     assert isinstance(debugged.exception, ZeroDivisionError)
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["ctprep info {}", "ctprep convert {} out.zarr", "ctprep convert raw {}", "ctprep phantom {} --scans 1"],
+)
+def test_what_the_system_refuses_is_no_defect(raw, type_in, line):
+    (raw.parent / "loop").symlink_to("loop")
+    for path in ("loop", "a" * 300):
+        result = type_in(line.format(path))
+        assert result.exit_code == 1
+        assert path in one_line(result)
+        assert "unexpected" not in one_line(result)
+
+
 def test_names_of_files_cannot_write_to_the_terminal(tmp_path, type_in):
     write_scan(tmp_path / "raw" / "a" / "good.nii")
     (tmp_path / "raw" / "a" / "evil\x1b[2J\n.nii").write_bytes(b"")
@@ -353,6 +366,7 @@ with cli.progress_bar(3) as advance:
         cli._print_prediction(Prediction(Path(name), {"ill": 1.0}, "ill"), as_json=False)
         advance(1)
     cli._print_prediction(Prediction(Path("c"), {}, code="truncated", reason="c: ends"), as_json=True)
+    cli._print_prediction(Prediction(Path("c"), {}, code="truncated", reason="c: ends"), as_json=False)
 """
 
 TRAINING = """
@@ -369,7 +383,8 @@ def test_predictions_have_lines_of_their_own_beside_a_bar():
     shown = on_terminal(PREDICTING)
     assert shown[:2] == ["a: ill (ill 1.0000)", "b: ill (ill 1.0000)"]
     assert json.loads(shown[2])["code"] == "truncated"
-    assert "2/3" in shown[3]
+    assert shown[3] == "c: rejected (truncated): ends"
+    assert "2/3" in shown[4]
 
 
 def test_a_training_on_a_terminal_keeps_its_lines_above_a_bar_that_fits():

@@ -57,6 +57,13 @@ def test_a_bad_file_is_a_result_among_the_others(finished, cohort, tmp_path):
     assert results[1].predicted in ("normal", "abnormal")
 
 
+def test_what_is_no_file_is_said_without_a_conversion(finished, tmp_path):
+    missing, folder = predict(finished.run, [tmp_path / "nowhere.nii.gz", tmp_path])
+    assert missing.reason == "nowhere.nii.gz: does not exist"
+    assert folder.reason == f"{tmp_path.name}: is a folder; give the files in it"
+    assert predict(finished.run, ["a" * 300])[0].reason.endswith("cannot be read (File name too long)")
+
+
 def test_an_unfinished_run_predicts_nothing(tmp_path, cohort):
     with pytest.raises(RunMissing):
         predict(tmp_path, cohort.files[:1])
