@@ -107,7 +107,7 @@ def _figure(volumes: np.ndarray, *, spacing_mm: tuple[float, float, float], titl
     width, height = TILE_INCHES * COLUMNS, TITLE_INCHES + 2 * TILE_INCHES * bands
     figure = Figure(figsize=(width, height), facecolor="black")
     FigureCanvasAgg(figure)
-    figure.suptitle(title, fontsize=9, color="white", y=1 - 0.3 * TITLE_INCHES / height)
+    figure.suptitle(title, fontsize=9, parse_math=False, color="white", y=1 - 0.3 * TITLE_INCHES / height)
     margins = {"left": 0.005, "right": 0.995, "bottom": 0.005, "top": 1 - TITLE_INCHES / height}
     axes = figure.subplots(2 * bands, COLUMNS, squeeze=False, gridspec_kw=GAPS | margins)
     for every in axes.flat:

@@ -24,7 +24,8 @@ def _held_back_stderr() -> Iterator[None]:
     does not silence them.
     """
     with tempfile.TemporaryFile() as held:
-        sys.stderr.flush()
+        if sys.stderr:  # None where it was closed
+            sys.stderr.flush()
         original = os.dup(STDERR)
         os.dup2(held.fileno(), STDERR)
         try:
@@ -56,7 +57,7 @@ try:
         from tensorflow.python.client import device_lib
 except ImportError as error:
     raise MissingTensorFlow(
-        f"TensorFlow: cannot be imported ({error}); install it with: pip install ctprep[train]"
+        f"TensorFlow: cannot be imported ({error}); install it with: pip install '.[train]'"
     ) from error
 
 

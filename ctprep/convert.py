@@ -170,7 +170,10 @@ def plan_conversion(
 
 def _own_target(out: str | os.PathLike[str], raw: Path) -> Path:
     """Return the target's real path, after making sure that it is free, or a store and nothing else."""
-    target = Path(out).resolve()
+    try:
+        target = Path(out).resolve()
+    except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError before Python 3.13
+        raise TargetError(f"{out}: leads nowhere ({error}); choose another target") from None
     if target.exists() and not is_ctprep_store(target):
         raise TargetError(f"{out}: exists and is not a ctprep store, so it is left alone; choose another target")
     if raw.resolve().is_relative_to(target):

@@ -35,7 +35,7 @@ def main(commands: Path) -> None:
             if done.returncode:
                 sys.exit(f"{line}\n{done.stdout}{done.stderr}")
         train = run(commands, "ctmodel train out.zarr --run run", folder)
-        if train.returncode != 1 or "pip install ctprep[train]" not in train.stderr:
+        if train.returncode != 1 or "pip install '.[train]'" not in train.stderr:
             sys.exit(f"ctmodel without its extra did not say what it needs:\n{train.stdout}{train.stderr}")
     print(f"the wheel works: {len(SESSION) + 1} commands")
 

@@ -48,7 +48,7 @@ def test_without_tensorflow_the_way_to_install_it_is_said():
         "except ctmodel.CTModelError as error: print(isinstance(error, ImportError), error)"
     )
     assert found.startswith("True")
-    assert "pip install ctprep[train]" in found
+    assert "pip install '.[train]'" in found
 
 
 def test_importing_tensorflow_says_nothing():
