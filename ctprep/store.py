@@ -281,6 +281,9 @@ def _open(path: Path, identity: Identity | None) -> Store:
     if saved.get("format") != FORMAT:
         raise StoreError(f"{path}: has format {saved.get('format')}, this ctprep reads {FORMAT}; install a fitting one")
     try:
+        for name, axes in AXES.items():
+            if name != "volume" and not path.joinpath(name, "c", *["0"] * len(axes)).exists():
+                raise StoreError(f"its array {name} is missing")
         if not is_sealed(path):  # before zarr-python looks at what may ask for anything
             raise StoreError("its metadata or a table is not as it was written")
         group = zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=False)

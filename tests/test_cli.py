@@ -124,7 +124,7 @@ def test_verify_lists_what_it_finds_and_says_so_with_its_exit_code(raw, store, t
     (store / "volume" / "c.2.0.0.0").unlink()
     damaged = type_in("ctprep verify out.zarr")
     assert damaged.exit_code == 1
-    assert damaged.stdout.startswith("CT-0/study_0002  is missing; convert again to rebuild it\n")
+    assert damaged.stdout.startswith("CT-0/study_0002  its volume is missing; convert again to rebuild it\n")
     findings = json.loads(type_in("ctprep verify out.zarr --json").stdout)["findings"]
     assert [finding["where"] for finding in findings] == ["CT-0/study_0002"]
 
@@ -150,7 +150,10 @@ WRONG = {
     "ctprep convert raw taken": (1, "is not a ctprep store"),
     "ctprep convert raw no/such/out.zarr": (1, "its parent folder does not exist"),
     "ctprep convert raw out.zarr": (1, "was made by another recipe"),
-    "ctprep convert raw damaged.zarr --shape 8 8 8": (1, "replace it with --rebuild"),
+    "ctprep convert raw damaged.zarr --shape 8 8 8": (
+        1,
+        "make it anew from its sources with: ctprep convert --rebuild",
+    ),
     "ctprep convert raw new.zarr --shape 0 64 32": (2, "is not three whole numbers"),
     "ctprep convert raw new.zarr --shape 1024 1024 1024": (2, "choose fewer voxels"),
     "ctprep convert raw new.zarr --shape 64 64": (2, "requires 3 arguments"),
