@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import TypeVar
 from unittest import mock
 
 import nibabel
@@ -26,6 +27,8 @@ from tests.conftest import LAS, chest_hu
 from tests.torture.hostile_limits import Peak
 from tests.torture.report import Row
 from tests.torture.steps import FORK
+
+Result = TypeVar("Result")
 
 SHAPE = (24, 20, 12)
 RECIPE = Recipe(shape=(4, 4, 4))
@@ -170,15 +173,15 @@ class _Meter:
         return count
 
 
-def defuse_all(folder: Path) -> dict[str, Defusal]:
-    """Return what became of every bomb, by its name."""
-    defusals = {}
+def of_each_bomb(folder: Path, handle: Callable[[Path], Result]) -> dict[str, Result]:
+    """Return what came of handling every bomb, by its name."""
+    results = {}
     for name, suffix, write in bombs():
         path = folder / f"bomb{suffix}"
         write(path)
-        defusals[name] = defuse(path)
+        results[name] = handle(path)
         path.unlink()
-    return defusals
+    return results
 
 
 def set_off(path: Path) -> float:
@@ -197,25 +200,14 @@ def _read_naively(path: Path) -> None:
         nibabel.load(path).get_fdata()
 
 
-def set_off_all(folder: Path) -> dict[str, float]:
-    """Return the seconds of every bomb, by its name, where nothing defuses it: the null control."""
-    seconds = {}
-    for name, suffix, write in bombs():
-        path = folder / f"bomb{suffix}"
-        write(path)
-        seconds[name] = set_off(path)
-        path.unlink()
-    return seconds
-
-
 def long_version(empty_folder: Callable[[], Path], _seed: int) -> Iterator[Row]:
     """Defuse every bomb; the seconds count here, where nothing else runs."""
-    defusals = defuse_all(empty_folder())
+    defusals = of_each_bomb(empty_folder(), defuse)
     longest = max(defusal.seconds for defusal in defusals.values())
     grown = max(defusal.grown_mb for defusal in defusals.values())
     went_off = [f"{name}: {defusal}" for name, defusal in defusals.items() if _went_off(defusal)]
     tried = f"{len(defusals)}: longest {longest:.2f} s, {grown:.0f} MB beside the process"
-    naively = sum(seconds > MOST_SECONDS for seconds in set_off_all(empty_folder()).values())
+    naively = sum(seconds > MOST_SECONDS for seconds in of_each_bomb(empty_folder(), set_off).values())
     yield Row("bombs", tried, len(went_off), went_off, f"nibabel: {naively} take longer than {MOST_SECONDS} s", naively)
 
 
