@@ -1,7 +1,7 @@
 """Batches become what a network takes: float32 in [0, 1] with a channel axis, made in the background.
 
 Volumes cross in the stored dtype and are scaled and changed on the accelerator. They come in blocks of several batches:
-one crossing from Python to tf.data costs as much as reading four volumes.
+one crossing from Python to tf.data costs as much as reading several volumes.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -194,7 +194,7 @@ def _steps(volumes: Volumes, batches: Sequence[np.ndarray], draw: Draw, raised: 
 def _generated(source: Callable[[], Iterable], raised: list[Exception], signature: Any) -> Any:
     """Return the dataset of what a generator function yields; what that raises is added to a list, as it was."""
     options = tf.data.Options()
-    # There is nothing to tune or to rewrite, and each epoch would wait for it: 0.03 s at its begin, 0.2 s at its end.
+    # There is nothing to tune or to rewrite, and each epoch would wait for it, at its begin and longer at its end.
     options.autotune.enabled = options.experimental_optimization.apply_default_optimizations = False
     dataset = tf.data.Dataset.from_generator(_recording(source, raised), output_signature=signature)
     return dataset.with_options(options)

@@ -27,7 +27,7 @@ LARGEST_VOXEL_BYTES = 16 << 30
 """Bytes of voxels a header may declare: 1024 x 1024 x 4096 float32."""
 
 LARGEST_SIDE = 8192
-"""Voxels along one axis; a slice of 64-bit voxels then stays under 512 MiB."""
+"""Voxels along one axis; a slice of 64-bit voxels is then 512 MiB at most."""
 
 LARGEST_EXTENSION = 64 << 20
 """Bytes between the header and the voxels."""
@@ -144,7 +144,9 @@ def _dtype_of(header: nibabel.Nifti1Header, path: Path) -> np.dtype:
         ) from None
     if dtype.kind not in "iuf" or dtype.itemsize > 8:
         names = f" with fields {', '.join(dtype.names)}" if dtype.names else ""
-        raise UnsupportedDtype(f"{path.name}: voxels are {dtype.name}{names}, a CT has one real number a voxel")
+        raise UnsupportedDtype(
+            f"{path.name}: voxels are {dtype.name}{names}, a CT has one real number a voxel; leave it out"
+        )
     return dtype
 
 

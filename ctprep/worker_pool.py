@@ -56,9 +56,9 @@ class WorkerProcesses(ProcessPoolExecutor):
 
 @contextlib.contextmanager
 def _ctrl_c_blocked() -> Iterator[None]:
-    """Block SIGINT in this thread, and for good in what is started meanwhile, before it can say so itself.
+    """Block SIGINT in this thread, where it strikes afterwards, and in what is started meanwhile, for good.
 
-    What arrives here strikes afterwards.
+    A new process inherits the block, and so is safe before its first line.
     """
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -194,6 +195,28 @@ def by_tensorstore(store: Path) -> Epoch:
     return epoch
 
 
+def by_inflation(store: Path) -> Epoch:
+    """Inflate chunks that are in memory, on two threads, into the same volume: what no reader can do without."""
+    import numcodecs.blosc
+
+    from ctprep.chunk import CHECKSUM_BYTES, chunk_path
+
+    chunks = [(store / chunk_path(row)).read_bytes()[:-CHECKSUM_BYTES] for row in range(N_SCANS)]
+    threads, order = ThreadPoolExecutor(2), orders(N_SCANS, VISITS)
+    numcodecs.blosc.use_threads = False
+
+    def inflate(rows: np.ndarray) -> None:
+        volume = np.empty(SHAPE, np.float16)
+        for row in rows:
+            numcodecs.blosc.decompress(chunks[row], volume)
+
+    def epoch() -> int:
+        exhaust(threads.map(inflate, np.array_split(next(order), 2)))
+        return N_SCANS * VISITS
+
+    return epoch
+
+
 def by_zarr(store: Path) -> Epoch:
     import zarr
 
@@ -287,6 +310,7 @@ CONTENDERS: dict[str, Callable[[Path], Epoch]] = {
     "host": our_pipeline("host"),
     "device": our_pipeline("device"),
     "reader": our_reader,
+    "inflation": by_inflation,
     "tensorstore": by_tensorstore,
     "zarr": by_zarr,
     "tfrecord": by_tfrecord,
@@ -301,6 +325,7 @@ LABELS = {
     "host": "ctmodel, --residency host",
     "device": "ctmodel, --residency device (the processor)",
     "reader": "ctmodel, before tf.data",
+    "inflation": "inflating alone, from memory",
     "tensorstore": "TensorStore, before tf.data",
     "zarr": "zarr-python one by one, from_generator",
     "tfrecord": "TFRecord, in file order",
