@@ -1,10 +1,12 @@
 """What others lay, swap or link where a conversion reads and writes: it stops or mends, and destroys nothing."""
 
+import json
 import os
 import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
+import google_crc32c
 import nibabel
 import numpy as np
 import pytest
@@ -18,7 +20,7 @@ from ctprep.plan import Action
 from ctprep.recipe import Recipe
 from ctprep.seal import ROOT
 from ctprep.staging import Staging
-from ctprep.store import open_store
+from ctprep.store import _open, open_store
 from ctprep.verify import verify
 from tests.conftest import reseal, write_scan
 from tests.torture.hostile_limits import no_hang
@@ -352,3 +354,81 @@ def test_a_table_of_another_shape_is_refused_before_it_is_read(store, name):
     reseal(store)
     with pytest.raises(StoreError, match=f"its array {name} has the shape"):
         open_store(store)
+
+
+def change_metadata(store, name, **changed):
+    path = store / name / ROOT
+    path.write_text(json.dumps(json.loads(path.read_text()) | changed))
+    reseal(store)
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "said"),
+    [
+        ("volume", {"shape": [6, 8, 8, 5]}, r"its volumes are \(6, 8, 8, 5\) float16, its recipe says \(8, 8, 4\)"),
+        ("label", {"dimension_names": ["patient"]}, "its array label is not one row a scan"),
+    ],
+)
+def test_metadata_that_fits_nothing_else_is_refused(store, name, changed, said):
+    change_metadata(store, name, **changed)
+    with pytest.raises(StoreError, match=said):
+        open_store(store)
+
+
+@pytest.mark.parametrize("lost", ["label", "meta_age"])
+def test_a_table_without_its_chunk_is_refused(raw, tmp_path, lost):
+    lines = [f"{scan.id},{scan.id.split('/')[0]},{40 + row}" for row, scan in enumerate(ctprep.find_scans(raw).scans)]
+    (tmp_path / "table.csv").write_text("\n".join(["scan,label,age", *lines]))
+    store = convert(ctprep.find_scans(raw, labels=tmp_path / "table.csv"), tmp_path / "out.zarr").store.path
+    (store / lost / "c" / "0").unlink()
+    reseal(store)
+    with pytest.raises(StoreError, match=f"its array {lost} is missing"):
+        open_store(store)
+
+
+def test_a_chunk_that_is_no_blosc_buffer_is_found(store):
+    content = bytes(4) + (8 * 8 * 4 * 2).to_bytes(4, "little") + b"x" * 40
+    chunk = content + google_crc32c.value(content).to_bytes(4, "little")
+    (store / chunk_path(1)).write_bytes(chunk)
+    zarr.open_array(store / "volume_crc32c", mode="r+")[1] = int.from_bytes(chunk[-4:], "little")
+    reseal(store)
+    assert verify_volumes(store) == [("CT-0/study_0001", "cannot be inflated; convert again to rebuild it")]
+
+
+@pytest.mark.parametrize("damaged_first", [False, True])
+def test_a_store_that_is_replaced_while_it_is_opened_is_opened_again(raw, store, monkeypatch, damaged_first):
+    if damaged_first:
+        (store / "label" / "c" / "0").unlink()
+    opened = []
+
+    def replaced_meanwhile(path, identity, first=_open):
+        try:
+            opened.append(first(path, identity))
+        finally:
+            if len(opened) == (not damaged_first):
+                monkeypatch.undo()
+                convert(raw, path, rebuild=True)
+        return opened[-1]
+
+    monkeypatch.setattr("ctprep.store._open", replaced_meanwhile)
+    store = open_store(store)
+    assert store.is_still_there()
+    assert store not in opened
+    assert store.digest()
+
+
+def test_a_store_that_cannot_be_read_has_no_digest(store, monkeypatch):
+    def refused(_path):
+        raise PermissionError(13, "Permission denied", "label/c/0")
+
+    opened = open_store(store)
+    monkeypatch.setattr("ctprep.store.tree_digest", refused)
+    with pytest.raises(StoreError, match=r"cannot be read \(Permission denied: label/c/0\)"):
+        opened.digest()
+
+
+def test_a_chunk_that_is_gone_belongs_to_no_row(store):
+    opened = open_store(store)
+    assert opened.holds_chunk_of(1)
+    (store / chunk_path(1)).unlink()
+    assert not opened.holds_chunk_of(1)
