@@ -21,7 +21,7 @@ import numpy as np
 from isal import igzip, igzip_lib
 
 from ctprep.errors import BadGeometry, BadScan, ChecksumMismatch, Oversize, Truncated, Unreadable, Vanished
-from ctprep.files import write_whole
+from ctprep.files import open_regular, write_whole
 from ctprep.nifti_header import LARGEST_EXTENSION, NiftiHeader, encode_header, parse_header
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -170,7 +170,7 @@ class _Source(io.RawIOBase):
     def __init__(self, path: Path, digest: "hashlib._Hash") -> None:
         self._path = path
         self._digest = digest
-        self._file = open_regular(path)
+        self._file = open_scan(path)
         self._opened = os.fstat(self._file.fileno())
         self._read = 0
         self.allow(0)  # but a header
@@ -242,7 +242,7 @@ def judge_trailing(trailing: int, header: NiftiHeader, path: Path) -> None:
         )
 
 
-def open_regular(path: Path) -> io.FileIO:
+def open_scan(path: Path) -> io.FileIO:
     """Open a regular file for reading; never waits on a pipe or a device.
 
     Raises
@@ -250,19 +250,11 @@ def open_regular(path: Path) -> io.FileIO:
     Unreadable, Vanished
     """
     with translated_errors(path):
-        _judge_regular(path.stat(), path)  # before it is opened, which does things to some devices
-        file = io.FileIO(path, opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK))
-        with contextlib.ExitStack() as on_error:
-            on_error.callback(file.close)
-            _judge_regular(os.fstat(file.fileno()), path)  # it may have become a pipe since
-            on_error.pop_all()
-        return file
-
-
-def _judge_regular(status: os.stat_result, path: Path) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        what = "a directory" if stat.S_ISDIR(status.st_mode) else "not a regular file"
-        raise Unreadable(f"{path.name}: is {what}, expected a NIfTI file; rename it or leave it out")
+        mode = path.stat().st_mode  # before it is opened, which does things to some devices
+        if not stat.S_ISREG(mode):
+            what = "a directory" if stat.S_ISDIR(mode) else "not a regular file"
+            raise Unreadable(f"{path.name}: is {what}, expected a NIfTI file; rename it or leave it out")
+        return open_regular(path)  # which looks again: it may have become a pipe since
 
 
 @contextlib.contextmanager

@@ -202,7 +202,7 @@ def test_a_file_that_becomes_a_pipe_before_it_is_opened_is_refused_at_once(tmp_p
     regular, pipe = write_scan(tmp_path / "regular.nii.gz").stat(), tmp_path / "pipe.nii.gz"
     os.mkfifo(pipe)
     monkeypatch.setattr(Path, "stat", lambda _path, **_how: regular)
-    with no_hang(), pytest.raises(Unreadable, match="not a regular file"):
+    with no_hang(), pytest.raises(Unreadable, match="Not a regular file"):
         read(pipe)
 
 
