@@ -61,13 +61,16 @@ def scheduler(request):
 
 @pytest.fixture
 def make_tasks(tmp_path):
-    """Return a function that makes tasks by name, of which some kill."""
+    """Return a function that makes tasks by name, of which some kill, far from each other."""
     (tmp_path / "attempts-made").mkdir(exist_ok=True)
 
     def make(count, **kills):
-        harmless = [Task(f"task{number:02}", tmp_path / "attempts-made") for number in range(count)]
+        tasks = [Task(f"task{number:02}", tmp_path / "attempts-made") for number in range(count)]
         deadly = [Task(name, tmp_path / "attempts-made", kills) for name, kills in kills.items()]
-        return [*harmless[: count // 2], *deadly, *harmless[count // 2 :]]
+        between = count // (len(deadly) + 1)
+        for number, task in enumerate(deadly, start=1):
+            tasks.insert(number * between + number - 1, task)
+        return tasks
 
     return make
 
