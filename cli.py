@@ -5,9 +5,7 @@ Everything heavy is imported inside the commands, so that help is instant; defau
 
 import json
 import os
-import signal
 import sys
-import threading
 from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import asdict, fields
@@ -20,6 +18,7 @@ import click
 from ctmodel.errors import SettingsError
 from ctmodel.settings import PRECISIONS, RESIDENCIES, STRATEGIES, STRENGTHS, THRESHOLDS, Execution, TrainSettings
 from ctprep.errors import CTPrepError, NothingConverted, PhantomError, RecipeError
+from ctprep.interruption import ending_on_signals
 from ctprep.phantom.settings import DIFFICULTIES, CohortSettings
 from ctprep.recipe import STORED_DTYPES, Recipe
 
@@ -39,13 +38,16 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 class Group(click.Group):
     """Commands whose errors are one line on stderr and exit code 1, never a traceback (unless CTPREP_DEBUG is set)."""
 
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run one command and end the process; `kill` ends it as Ctrl-C does: workers too, in one line."""
+        with ending_on_signals() as arrived:
+            return super().__call__(*args, obj=arrived, **kwargs)
+
     def invoke(self, ctx: click.Context) -> Any:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, signal.default_int_handler)  # ends as Ctrl-C does: workers too, in one line
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
-            raise click.ClickException(f"interrupted{WAYS_ON.get(ctx.invoked_subcommand or '', '')}") from None
+            raise click.ClickException(_interrupted(ctx)) from None
         except click.ClickException as error:
             error.message = printable(error.message)  # type: ignore[misc] # Click repeats what was typed
             raise
@@ -54,18 +56,28 @@ class Group(click.Group):
         except Exception as error:
             if os.environ.get("CTPREP_DEBUG"):
                 raise
-            raise click.ClickException(_in_one_line(error)) from None
+            if (message := _in_one_line(error)) is None:
+                message = _interrupted(ctx) if ctx.obj else _unexpected(error)
+            raise click.ClickException(printable(message)) from None
 
 
-def _in_one_line(error: Exception) -> str:
+def _interrupted(ctx: click.Context) -> str:
+    return f"interrupted{WAYS_ON.get(ctx.invoked_subcommand or '', '')}"
+
+
+def _in_one_line(error: Exception) -> str | None:
     if isinstance(error, CTPrepError) or type(error).__module__.startswith("ctmodel"):
-        return printable(str(error))
+        return str(error)
     if isinstance(error, OSError) and error.strerror:
         named = error.filename2 or error.filename
-        return printable(f"{named}: {error.strerror}" if named else error.strerror)
+        return f"{named}: {error.strerror}" if named else error.strerror
     if isinstance(error, RuntimeError) and "Symlink loop" in str(error):  # an OSError from Python 3.13 on
-        return printable(str(error))
-    return printable(f"unexpected {type(error).__name__}: {error}; set CTPREP_DEBUG=1 to see where, and report it")
+        return str(error)
+    return None
+
+
+def _unexpected(error: Exception) -> str:
+    return f"unexpected {type(error).__name__}: {error}; set CTPREP_DEBUG=1 to see where, and report it"
 
 
 def say(line: str, *, err: bool = False) -> None:

@@ -21,6 +21,7 @@ from ctprep.errors import RecipeError, ScanNotFound, StoreError, StoreNotFound
 from ctprep.files import read_json
 from ctprep.grid import VoxelGrid
 from ctprep.intensity import unit_from_stored
+from ctprep.interruption import uninterrupted
 from ctprep.recipe import Recipe
 from ctprep.records import RECORD, Records
 from ctprep.scan import Rejection
@@ -286,8 +287,9 @@ def _open(path: Path, identity: Identity | None) -> Store:
                 raise StoreError(f"its array {name} is missing")
         if not is_sealed(path):  # before zarr-python looks at what may ask for anything
             raise StoreError("its metadata or a table is not as it was written")
-        group = zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=False)
-        return _read(path, group, saved, identity)
+        with uninterrupted():  # zarr's threads would go on, and find their loop closed
+            group = zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=False)
+            return _read(path, group, saved, identity)
     except (StoreError, RecipeError) as error:
         raise StoreError(f"{path}: {error}; {REBUILD}") from None
     except READ_ERRORS as error:

@@ -23,6 +23,7 @@ from zarr.storage import MemoryStore
 from ctprep.chunk import BLOSC, is_chunk
 from ctprep.files import sha256_of_file
 from ctprep.intensity import HU_QUANTILES, UINT8_STEPS
+from ctprep.interruption import uninterrupted
 from ctprep.recipe import Recipe
 from ctprep.records import RECORD, Records
 from ctprep.scan import NO_VALUE, Rejection, Scan
@@ -91,7 +92,7 @@ def write_tables(folder: Path, contents: StoreContents) -> None:
     contents : StoreContents
     """
     files: dict[str, Buffer] = {}
-    with warnings.catch_warnings():
+    with uninterrupted(), warnings.catch_warnings():  # zarr's threads would go on, and find their loop closed
         warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)  # consolidated metadata is a convention only
         memory = MemoryStore(files)  # zarr's own files need hard links, which not every disk has
         group = zarr.create_group(memory, zarr_format=3, attributes={ATTRIBUTES: _root_attributes(contents)})

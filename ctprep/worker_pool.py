@@ -36,8 +36,9 @@ class WorkerProcesses(ProcessPoolExecutor):
 
     def __init__(self, count: int) -> None:
         context = multiprocessing.get_context("spawn")
-        until_closed, self._open = context.Pipe(duplex=False)
-        super().__init__(count, context, initializer=_obey_parent, initargs=(until_closed,))
+        with uninterrupted():  # or a semaphore may be left, of which nobody knows
+            until_closed, self._open = context.Pipe(duplex=False)
+            super().__init__(count, context, initializer=_obey_parent, initargs=(until_closed,))
 
     def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
         """Hand over a task, and start a process for it where there are few; that is done whole or not at all.
@@ -49,9 +50,14 @@ class WorkerProcesses(ProcessPoolExecutor):
             return super().submit(fn, *args, **kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the processes: at once where nothing is left to do, and within `SECONDS_TO_LEAVE` in any case."""
-        self._open.close()
-        super().shutdown(wait, cancel_futures=cancel_futures)
+        """End the processes: at once where nothing is left to do, and within `SECONDS_TO_LEAVE` in any case.
+
+        That too is done whole or not at all: Python counts a thread as ended when it is interrupted while it waits for
+        it, and so would tear down the queues under a process that is still importing, which ends with a traceback.
+        """
+        with uninterrupted():
+            self._open.close()
+            super().shutdown(wait, cancel_futures=cancel_futures)
 
 
 @contextlib.contextmanager

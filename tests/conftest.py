@@ -1,7 +1,8 @@
 """Real NIfTI files and real stores for every test."""
 
 import os
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import nibabel
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
+from ctprep.interruption import SIGNALS
 from ctprep.seal import ROOT, seal
 
 settings.register_profile(
@@ -92,3 +94,11 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the real scans are not beside this checkout (shared/data)")
     return SHARED_DATA
+
+
+@pytest.fixture(params=SIGNALS, ids=lambda number: number.name)
+def interrupting(request: pytest.FixtureRequest) -> Iterator[signal.Signals]:
+    """Give a signal whose handler raises."""
+    before = signal.signal(request.param, signal.default_int_handler)
+    yield request.param
+    signal.signal(request.param, before)

@@ -263,6 +263,31 @@ def test_an_interruption_is_said_with_a_way_on(raw, type_in, monkeypatch):
     assert "run the same command again" in one_line(result)
 
 
+REPLACED = """
+import click, cli, os, signal
+
+@click.group(cls=cli.Group)
+def program():
+    pass
+
+@program.command()
+def train():
+    try:
+        os.kill(os.getpid(), signal.SIGTERM)
+    except KeyboardInterrupt:
+        raise RuntimeError("pybind11 is surprised") from None
+
+program(["train"])
+"""
+
+
+def test_an_interruption_is_said_where_a_library_makes_an_error_of_its_own_of_it(tmp_path):
+    (tmp_path / "program.py").write_text(REPLACED)
+    done = in_shell(f"{sys.executable} program.py", tmp_path)
+    said = "Error: interrupted; what is trained so far is kept: add --resume to go on at the same step\n"
+    assert (done.returncode, done.stderr) == (1, said)
+
+
 def test_a_defect_is_one_line_too_unless_asked_for_more(raw, type_in, monkeypatch):
     def defect(*args, **kwargs):
         raise ZeroDivisionError("a\ndefect")
@@ -399,28 +424,24 @@ def test_a_training_on_a_terminal_keeps_its_lines_above_a_bar_that_fits():
     assert not end
 
 
-def test_a_command_without_stderr_has_no_bar(raw):
-    done = subprocess.run(  # noqa: S602 - the shell closes what is tested
-        f'{sys.executable} -c "import cli; cli.ctprep()" convert raw out.zarr --workers 1 2>&-',
+def in_shell(line, folder):
+    return subprocess.run(  # noqa: S602 - the shell closes or pipes what is tested
+        line,
         shell=True,
-        cwd=raw.parent,
+        cwd=folder,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=False,
     )
+
+
+def test_a_command_without_stderr_has_no_bar(raw):
+    done = in_shell(f'{sys.executable} -c "import cli; cli.ctprep()" convert raw out.zarr --workers 1 2>&-', raw.parent)
     assert (done.returncode, done.stdout.count("6 converted")) == (0, 1)
 
 
 def test_output_into_a_closed_pipe_is_no_traceback(store):
     code = "import cli; cli.ctprep(['info', 'out.zarr'])"
-    done = subprocess.run(  # noqa: S602 - the shell makes the pipe that is tested
-        f'{sys.executable} -c "{code}" | true',
-        shell=True,
-        cwd=store.parent,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = in_shell(f'{sys.executable} -c "{code}" | true', store.parent)
     assert "Traceback" not in done.stderr

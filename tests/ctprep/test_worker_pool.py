@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 
-from ctprep.interruption import SIGNALS
 from ctprep.worker_pool import WorkerProcesses
 
 ORPHANS = """
@@ -51,14 +50,6 @@ def test_a_worker_that_cannot_leave_keeps_nobody_waiting():
     assert not any(Path("/proc", str(worker)).exists() for worker in workers)
 
 
-@pytest.fixture(params=SIGNALS, ids=lambda number: number.name)
-def interrupting(request):
-    """Give a signal whose handler raises."""
-    before = signal.signal(request.param, signal.default_int_handler)
-    yield request.param
-    signal.signal(request.param, before)
-
-
 def test_an_interruption_waits_for_a_process_that_is_being_started(interrupting, monkeypatch):
     launch, started = Popen._launch, []
 
@@ -74,6 +65,23 @@ def test_an_interruption_waits_for_a_process_that_is_being_started(interrupting,
     pool.shutdown()
     (popen,) = started
     assert popen.returncode is not None  # it is known, so that it was waited for
+
+
+def test_an_interruption_waits_for_processes_that_are_told_to_leave(interrupting, monkeypatch):
+    wait = threading.Thread.join
+
+    def interrupted(thread, timeout=None):
+        signal.raise_signal(interrupting)
+        wait(thread, timeout)
+
+    with WorkerProcesses(1) as pool:
+        pool.submit(os.getpid)
+        (worker,) = pool._processes.values()
+        monkeypatch.setattr(threading.Thread, "join", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            pool.shutdown()
+        monkeypatch.undo()
+        assert worker.exitcode == 0  # it was still importing, and has found the queues that it was given
 
 
 def test_ctrl_c_does_not_end_a_worker_that_is_still_importing(monkeypatch):
