@@ -92,6 +92,7 @@ def test_threads_other_than_the_main_one_need_nothing():
 BEGIN = """
 import os, signal, sys, time
 from ctprep.interruption import ending_on_signals
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell ignores in the background
 """
 LOST = """
 class Thing:
