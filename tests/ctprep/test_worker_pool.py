@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor
 from multiprocessing.popen_spawn_posix import Popen
 from pathlib import Path
 
@@ -48,6 +49,20 @@ def test_a_worker_that_cannot_leave_keeps_nobody_waiting():
     workers = {future.result() for future in [pool.submit(never_leave) for _ in range(4)]}
     pool.shutdown()
     assert not any(Path("/proc", str(worker)).exists() for worker in workers)
+
+
+def test_an_interruption_waits_for_a_pool_that_is_being_made(interrupting, monkeypatch):
+    make, made = ProcessPoolExecutor.__init__, []
+
+    def interrupted(*args, **kwargs):
+        signal.raise_signal(interrupting)
+        make(*args, **kwargs)
+        made.append("whole")
+
+    monkeypatch.setattr(ProcessPoolExecutor, "__init__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        WorkerProcesses(1)
+    assert made == ["whole"]
 
 
 def test_an_interruption_waits_for_a_process_that_is_being_started(interrupting, monkeypatch):

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ctprep.interruption import SIGNALS
 from ctprep.staging import Staging
 from tests.conftest import chest_hu, write_scan
 from tests.torture.cohort import NAME, Figures, opens_as_complete, tree
@@ -29,7 +30,6 @@ MANY, FEW = 24, 2
 SCHEDULERS = ("synchronous", "threads", "processes")
 NAIVELY = ("a script",)
 NAIVE = "import sys; from pathlib import Path; from tests.torture.cohort import write_naively; "
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
 MOST_SECONDS = 2.0
 MOST_SECONDS_OF_LEAVING = 0.05
 """How long a process that is done takes signals without an effect, while the system takes its memory back."""
