@@ -66,6 +66,14 @@ def reseal(store: Path) -> None:
     (store / ROOT).write_bytes(files[ROOT])
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _ctrl_c_arrives() -> Iterator[None]:
+    """Let SIGINT raise here and end what is started, as in a terminal; in a script's background it is ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def make_scan(tmp_path: Path) -> MakeScan:
     """Return a function that writes a scan under `tmp_path`."""

@@ -9,15 +9,18 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-import dask
 import pytest
 
 from ctprep.alone import run_alone
 from ctprep.errors import SchedulerError
 from ctprep.schedule import run_all
+from tests.clusters import SECONDS_FOR_A_WORKER, workers_on_this_machine
 
 OUTLIVING = ("processes", "cluster")
 """The schedulers that outlive their processes."""
+
+ALLOWED_FAILURES = 3
+"""Dead workers for which Dask blames a task before it gives it up."""
 
 
 @dataclass(frozen=True)
@@ -116,20 +119,25 @@ def test_tasks_that_do_not_kill_are_done_whoever_dies_beside_them(make_tasks, tm
 
 
 def test_tasks_that_wait_for_a_worker_do_not_die_with_it(make_tasks, tmp_path):
-    """On a cluster that hands out all tasks at once, each dead worker is blamed on all of its tasks (null control)."""
-    from distributed import Client, KilledWorker, LocalCluster
-
-    kills = {f"hit{number}": ("self",) for number in range(8)}
+    """On a cluster that hands out all tasks at once, each dead worker is blamed on all of its tasks."""
+    kills = {f"hit{number}": ("self",) for number in range(ALLOWED_FAILURES + 2)}
     tasks = make_tasks(0, **kills) + make_tasks(8)
-    with (
-        dask.config.set({"distributed.scheduler.worker-saturation": "inf"}),
-        LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None, silence_logs=50) as eager,
-    ):
+    with workers_on_this_machine(1, worker_saturation="inf") as eager:
         assert set(results(tasks, tmp_path, eager.scheduler_address).values()) == {"done"}
-        for made in (tmp_path / "attempts-made").iterdir():
-            made.unlink()
-        with Client(eager.scheduler_address, set_as_default=False) as client, pytest.raises(KilledWorker):
-            client.gather(client.map(run, tasks))
+
+
+def test_tasks_that_wait_for_a_worker_do_die_with_it_without_our_help(make_tasks):
+    """The null control; the first death is one too many here, so that it needs no second worker."""
+    from distributed import Client, KilledWorker
+
+    tasks = make_tasks(0, hit=("self",)) + make_tasks(8)
+    with (
+        workers_on_this_machine(1, worker_saturation="inf", allowed_failures=0) as eager,
+        Client(eager.scheduler_address, set_as_default=False) as client,
+    ):
+        last = client.map(run, tasks)[-1]
+        with pytest.raises(KilledWorker):
+            last.result(timeout=SECONDS_FOR_A_WORKER)
 
 
 def test_a_suspect_is_not_blamed_for_a_worker_that_died_beside_it(make_tasks, tmp_path, cluster):
@@ -241,11 +249,8 @@ def test_processes_that_die_before_they_run_anything_end_the_run(tmp_path, sched
 
 
 def test_a_cluster_that_may_not_wait_for_workers_ends_the_run(make_tasks, tmp_path):
-    from distributed import LocalCluster
-
     with (
-        dask.config.set({"distributed.scheduler.no-workers-timeout": "100ms"}),
-        LocalCluster(n_workers=0, dashboard_address=None, silence_logs=50) as empty,
+        workers_on_this_machine(0, no_workers_timeout="100ms") as empty,
         pytest.raises(SchedulerError, match="had none for longer"),
     ):
         results(make_tasks(4), tmp_path, empty.scheduler_address)
