@@ -216,8 +216,8 @@ def cohort_setting(name: str, kind: Any, text: str) -> Callable[[Command], Comma
 @click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one for each core]")
 def phantom(raw: Path, masks: Path | None, workers: int | None, **settings: Any) -> None:
     """Write a synthetic chest-CT cohort, with its truth, into the new folder RAW."""
+    from ctprep.cores import available_cores
     from ctprep.phantom import write_cohort
-    from ctprep.schedule import available_cores
 
     try:
         chosen = CohortSettings(**settings)

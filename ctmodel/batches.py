@@ -14,12 +14,13 @@ import numpy as np
 
 from ctmodel.errors import BadVolume, StoreChanged
 from ctmodel.memory import Pool, keep_freed_memory
+from ctprep.cores import available_cores
 from ctprep.errors import StoreError
 from ctprep.store import Store, open_store
 
 AHEAD = 4  # batches under way beside the one in hand; bounds the memory, and hides the disk
 
-THREADS = min(max(4, os.cpu_count() or 1), 32)
+THREADS = min(max(4, available_cores()), 32)
 """More than two cores can use, for the sake of slow disks; beyond 32 they wait for Python's lock."""
 
 ROWS_AT_ONCE = 8

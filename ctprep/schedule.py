@@ -4,7 +4,6 @@ Every scheduler gives the results of the plain loop, in an order of its own; non
 worker. Processes and clusters outlive a task that kills its process: see `ctprep.attempts`.
 """
 
-import os
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -17,6 +16,7 @@ from typing import Any, TypeVar
 
 from ctprep.attempts import Marks, Suspect, attempt, attempt_alone
 from ctprep.cluster import connected, results_of
+from ctprep.cores import available_cores
 from ctprep.errors import SchedulerError
 from ctprep.worker_pool import WorkerProcesses
 
@@ -137,12 +137,6 @@ def fastest_scheduler(n_tasks: int, core_seconds: float, workers: int | None = N
     if core_seconds < n_tasks * HANDING_OVER_SECONDS or (workers or available_cores()) == 1:
         return "synchronous"
     return "processes" if core_seconds > PROCESSES_PAY_AFTER else "threads"
-
-
-def available_cores() -> int:
-    """Count the cores this process may use, which can be fewer than the machine has."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
+from ctprep.cores import threads_shared_among
 from ctprep.interruption import uninterrupted
 
 Result = TypeVar("Result")
@@ -31,10 +32,11 @@ class WorkerProcesses(ProcessPoolExecutor):
     Parameters
     ----------
     count : int
-        How many processes.
+        How many processes, of which each has its share of the cores for the threads of its linear algebra.
     """
 
     def __init__(self, count: int) -> None:
+        self._count = count
         context = multiprocessing.get_context("spawn")
         with uninterrupted():  # or a semaphore may be left, of which nobody knows
             until_closed, self._open = context.Pipe(duplex=False)
@@ -46,7 +48,7 @@ class WorkerProcesses(ProcessPoolExecutor):
         A process whose start is interrupted is known to nobody: it outlives its parent for as long as its imports
         take, and ends with a traceback.
         """
-        with uninterrupted(), _ctrl_c_blocked():
+        with uninterrupted(), _ctrl_c_blocked(), threads_shared_among(self._count):
             return super().submit(fn, *args, **kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

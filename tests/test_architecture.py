@@ -25,7 +25,7 @@ OWNERS = {
 }
 """Heavy or replaceable libraries, and the only files that know them."""
 
-CTPREP_FOR_CTMODEL = {"errors", "interruption", "prepare", "recipe", "store"}
+CTPREP_FOR_CTMODEL = {"cores", "errors", "interruption", "prepare", "recipe", "store"}
 """The bridge: what ctmodel may know of ctprep."""
 
 LIGHT = ("ctprep.recipe", "ctprep.errors", "ctprep.phantom.settings", "ctmodel.settings", "ctmodel.errors", "cli")
