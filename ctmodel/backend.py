@@ -12,6 +12,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from ctmodel.errors import MissingTensorFlow
+from ctmodel.processor import choose_onednn
+from ctprep.cores import available_cores
+
+ON_GPU = "GPU"
 
 STDERR = 2  # the descriptor that TensorFlow's C++ code writes to, whatever sys.stderr is
 
@@ -46,15 +50,27 @@ def _share_gpu_memory() -> None:
             tf.config.experimental.set_memory_growth(gpu, True)
 
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+def _keep_to_own_cores() -> None:
+    """Let TensorFlow start as many threads as the process may use cores; by itself it overlooks a quota."""
+    cores = available_cores()
+    with contextlib.suppress(RuntimeError):  # the program has begun to use TensorFlow: leave it so
+        tf.config.threading.set_intra_op_parallelism_threads(cores)
+        tf.config.threading.set_inter_op_parallelism_threads(cores)
+
+
+# Not even what it calls errors: those are of what is not used, as CUDA without a GPU; real ones are raised.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+choose_onednn(os.environ)
 try:
     with _held_back_stderr():
         import tensorflow as tf
 
         _share_gpu_memory()
+        _keep_to_own_cores()
         import keras
         from tensorflow.python.client import device_lib
+        from tensorflow.python.util import _pywrap_util_port
 except ImportError as error:
     raise MissingTensorFlow(
         f"TensorFlow: cannot be imported ({error}); install it with: pip install '.[train]'"
@@ -124,6 +140,13 @@ def make_workers_strategy(jobs: dict[str, tuple[str, ...]], *, within: float, he
         return tf.distribute.MultiWorkerMirroredStrategy()
     finally:
         faulthandler.cancel_dump_traceback_later()
+
+
+def kernels() -> str:
+    """Return what TensorFlow computes with: "GPU"; or on a CPU "oneDNN", or "Eigen", which rounds otherwise."""
+    if tf.config.list_physical_devices("GPU"):
+        return ON_GPU
+    return "oneDNN" if _pywrap_util_port.IsMklEnabled() else "Eigen"
 
 
 def accelerator() -> str | None:

@@ -13,6 +13,7 @@ from ctmodel.errors import NetworkError
 from ctmodel.network import build, class_probabilities
 from ctmodel.order import cut_batches
 from ctmodel.pipeline import plain_batches, to_input
+from ctmodel.precision import precision_for_predictions
 from ctmodel.run_folder import Run
 from ctmodel.scores import Predictions
 from ctprep.store import Store
@@ -84,7 +85,7 @@ def load_predictor(run: Run) -> Predictor:
         If the run does not say which network it is.
     """
     record = run.network()
-    model = build(record.name, record.input_shape, record.n_classes, record.precision)
+    model = build(**record.arguments | {"precision": precision_for_predictions(record.precision)})
     run.check_weights()
     load_weights(model, run.weights)
     return Predictor(model, weights=run.weights)

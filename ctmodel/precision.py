@@ -5,9 +5,10 @@ There is no float16: TensorFlow has no 3D pooling in it on CPUs, so that such a 
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 
-from ctmodel.backend import keras, tf
+from ctmodel.backend import keras, kernels, tf
+from ctmodel.errors import SettingsError
+from ctmodel.processor import ONEDNN_SWITCH, cpu_flags
 
 POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
 
@@ -23,23 +24,40 @@ def choose_precision(name: str) -> str:
     """Return the precision of a name; of "auto", bfloat16 where all devices multiply it in hardware, else float32.
 
     The choice follows from the kind of device and from nothing measured, so that it is the same each time.
+
+    Raises
+    ------
+    SettingsError
+        If it would be computed wrongly.
     """
+    if name == "bfloat16" and _is_garbled(name):
+        raise SettingsError(
+            "precision: oneDNN computes bfloat16 wrongly on this CPU, which has it in software only; choose float32, "
+            f"which is faster too, or set {ONEDNN_SWITCH}=0"
+        )
     if name != "auto":
         return name
     gpus = tf.config.list_physical_devices("GPU")
-    is_fast = all(map(_multiplies_bfloat16, gpus)) if gpus else _cpu_multiplies_bfloat16()
+    is_fast = all(map(_multiplies_bfloat16, gpus)) if gpus else MATRIX_UNIT in cpu_flags()
     return "bfloat16" if is_fast else "float32"
+
+
+def precision_for_predictions(trained: str) -> str:
+    """Return what a trained network computes with here: what it was trained in, unless that comes out wrongly."""
+    return "float32" if _is_garbled(trained) else trained
+
+
+def _is_garbled(precision: str) -> bool:
+    """Return whether a precision comes out wrongly: bfloat16, where oneDNN emulates it.
+
+    In TensorFlow 2.21 without AMX its 3D convolutions of 3 x 3 x 3 leave memory that nobody wrote in the results where
+    the grid is less than three voxels wide: forwards from one channel on a single voxel, else in the filters' gradient.
+    """
+    return precision == "bfloat16" and kernels() == "oneDNN" and MATRIX_UNIT not in cpu_flags()
 
 
 def _multiplies_bfloat16(gpu: object) -> bool:
     return tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) >= AMPERE
-
-
-def _cpu_multiplies_bfloat16() -> bool:
-    try:
-        return MATRIX_UNIT in Path("/proc/cpuinfo").read_text()
-    except OSError:  # not Linux
-        return False
 
 
 @contextlib.contextmanager

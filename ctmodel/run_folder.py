@@ -8,7 +8,7 @@ import contextlib
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, astuple, fields
+from dataclasses import MISSING, asdict, astuple, fields
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -270,9 +270,10 @@ class Run:
 
 
 def _with_fields(record: type, saved: dict[str, Any]) -> dict[str, Any]:
-    """Return what was saved, if it has the fields of a record."""
+    """Return what was saved, if it has the fields of a record; an older version did not know those with a default."""
     expected = {field.name for field in fields(record)}
-    if set(saved) != expected:
+    needed = {field.name for field in fields(record) if field.default is MISSING}
+    if not needed <= set(saved) <= expected:
         raise ValueError(f"has {sorted(saved)}, expected {sorted(expected)}")
     return saved
 

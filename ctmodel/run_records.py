@@ -11,6 +11,8 @@ from ctmodel.settings import PRECISIONS, differences
 from ctmodel.split import PARTS, UNLABELLED, Split
 from ctprep.store import Store
 
+KERNELS = ("oneDNN", "Eigen", "GPU", UNKNOWN_KERNELS := "unknown")
+
 
 @dataclass(frozen=True)
 class StoreRecord:
@@ -51,7 +53,7 @@ class StoreRecord:
 
 @dataclass(frozen=True)
 class NetworkRecord:
-    """The arguments that build a run's network.
+    """The arguments that build a run's network, and what it was begun with.
 
     Attributes
     ----------
@@ -61,6 +63,8 @@ class NetworkRecord:
     n_classes : int
     precision : {"float32", "bfloat16"}
         What it computes with.
+    kernels : {"oneDNN", "Eigen", "GPU", "unknown"}
+        What carries the arithmetic out; another rounds otherwise. Runs of version 0.1 do not say.
 
     Raises
     ------
@@ -72,6 +76,7 @@ class NetworkRecord:
     input_shape: tuple[int, ...]
     n_classes: int
     precision: str
+    kernels: str = UNKNOWN_KERNELS
 
     def __post_init__(self) -> None:
         _expect("name", self.name, isinstance(self.name, str), "the name of a network")
@@ -79,6 +84,13 @@ class NetworkRecord:
         _expect("n_classes", self.n_classes, type(self.n_classes) is int, "a whole number")
         known = PRECISIONS[1:]  # without auto, which is for the settings
         _expect("precision", self.precision, self.precision in known, f"one of {', '.join(known)}")
+        _expect("kernels", self.kernels, self.kernels in KERNELS, f"one of {', '.join(KERNELS)}")
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What `ctmodel.network.build` takes."""
+        kept = ("name", "input_shape", "n_classes", "precision")
+        return {name: getattr(self, name) for name in kept}
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 
 from ctmodel import metrics
 from ctmodel.augment import augmentation_of
-from ctmodel.backend import make_reproducible
+from ctmodel.backend import ON_GPU, kernels, make_reproducible
 from ctmodel.batches import open_volumes
 from ctmodel.checkpoint import save_weights
 from ctmodel.errors import RunError, SettingsError
@@ -22,9 +22,10 @@ from ctmodel.loop import Loop, Task
 from ctmodel.network import build
 from ctmodel.plots import write_curves
 from ctmodel.precision import choose_precision
+from ctmodel.processor import ONEDNN_SWITCH
 from ctmodel.replicas import check_enough, describe_devices
 from ctmodel.run_folder import Run, check_same_run
-from ctmodel.run_records import NetworkRecord, describe_store, fingerprint, split_rows
+from ctmodel.run_records import UNKNOWN_KERNELS, NetworkRecord, describe_store, fingerprint, split_rows
 from ctmodel.scores import Scores, choose_threshold, score
 from ctmodel.settings import Execution, TrainSettings
 from ctmodel.split import UNLABELLED, Split, merge_patients, split_by_folds, split_by_shares
@@ -32,6 +33,9 @@ from ctmodel.workers import Team, gather_team
 from ctprep.store import Store
 
 TRAINED, RESUMED, ALREADY_FINISHED = "trained", "resumed", "already finished"
+
+WAYS_BACK_TO = {"oneDNN": f"set {ONEDNN_SWITCH}=1", "Eigen": f"set {ONEDNN_SWITCH}=0", ON_GPU: "use one"}
+"""How to have the kernels that a run was begun with."""
 
 DEFAULTS, CAREFULLY = TrainSettings(), Execution()
 
@@ -160,13 +164,11 @@ def _quietly(task: Task, team: Team) -> Task:
 def _train_as(team: Team, task: Task, network: NetworkRecord, *, resume: bool) -> RunResult:
     """Train on this machine; the chief alone writes."""
     with team.strategy.scope():
-        model = build(**asdict(network))
+        model = build(**network.arguments)
     with task.run.locked() if team.is_chief else nullcontext():
         status = team.word_of_chief(lambda: _begin(task, network, resume=resume))
         if status != ALREADY_FINISHED:
-            how = f"{network.precision}{', compiled by XLA,' if task.settings.xla else ''}"
-            devices = describe_devices(team.strategy, machines=team.size)
-            task.say(f"training the {network.name} network in {how} on {devices}")
+            task.say(_how_it_trains(network, team, is_compiled=task.settings.xla))
             loop = Loop(task, model, team=team)
             loop.run()
             if team.is_chief:
@@ -175,6 +177,13 @@ def _train_as(team: Team, task: Task, network: NetworkRecord, *, resume: bool) -
             task.run.remove_checkpoints()
     epochs, best, scores = team.last_word_of_chief(lambda: _outcome(task.run))
     return RunResult(task.run.path, status, epochs, best, Scores.from_dict(scores), team.is_chief)
+
+
+def _how_it_trains(network: NetworkRecord, team: Team, *, is_compiled: bool) -> str:
+    how = f"{network.precision}{', compiled by XLA,' if is_compiled else ''}"
+    devices = describe_devices(team.strategy, machines=team.size)
+    library = f" with {network.kernels}" * (network.kernels != ON_GPU)
+    return f"training the {network.name} network in {how} on {devices}{library}"
 
 
 def _outcome(run: Run) -> tuple[int, int, dict[str, Any]]:
@@ -203,10 +212,10 @@ def _network(task: Task, *, resume: bool) -> NetworkRecord:
     """Return which network to train; a run goes on with the precision that was chosen when it was begun."""
     settings, store = task.settings, task.store
     if resume and settings.precision == "auto" and not task.run.is_empty:
-        precision = task.run.network().precision
+        precision = choose_precision(task.run.network().precision)
     else:
         precision = choose_precision(settings.precision)
-    return NetworkRecord(settings.network, store.recipe.shape, len(store.classes), precision)
+    return NetworkRecord(settings.network, store.recipe.shape, len(store.classes), precision, kernels())
 
 
 def _begin(task: Task, network: NetworkRecord, *, resume: bool) -> str:
@@ -216,7 +225,15 @@ def _begin(task: Task, network: NetworkRecord, *, resume: bool) -> str:
         task.run.begin(task.settings, described, network, split_rows(task.store, task.split))
         return TRAINED
     check_same_run(task.run, task.settings, described, split=split_rows(task.store, task.split))
-    return ALREADY_FINISHED if task.run.is_finished else RESUMED
+    if task.run.is_finished:
+        return ALREADY_FINISHED
+    begun = task.run.network().kernels
+    if begun not in (network.kernels, UNKNOWN_KERNELS):
+        task.say(
+            f"note: the run was begun with {begun} and goes on with {network.kernels}, which rounds otherwise; "
+            f"to end as if it had not been interrupted, {WAYS_BACK_TO[begun]}"
+        )
+    return RESUMED
 
 
 def _conclude(task: Task, loop: Loop) -> None:

@@ -1,18 +1,17 @@
 """A shorter precision is chosen by the device alone, kept by the run, and trains and predicts much as float32 does."""
 
 import dataclasses
-import sys
 
 import numpy as np
 import pytest
 from tiny_cohort import SHAPE, TINY
 
-from ctmodel.backend import keras, make_reproducible
-from ctmodel.errors import NetworkError, RunMismatch
+from ctmodel.backend import keras, kernels, make_reproducible
+from ctmodel.errors import NetworkError, RunMismatch, SettingsError
 from ctmodel.evaluate import evaluate
 from ctmodel.fit import Trainer
 from ctmodel.network import NETWORKS, build
-from ctmodel.precision import choose_precision
+from ctmodel.precision import choose_precision, precision_for_predictions
 from ctmodel.run_folder import Run
 from ctmodel.train import train
 
@@ -20,7 +19,7 @@ from ctmodel.train import train
 def outputs_of(name: str, precision: str) -> np.ndarray:
     """Return what a network says of four volumes after two steps."""
     make_reproducible(1)
-    shape = (16, 16, 16)
+    shape = (32, 32, 32)  # on which even oneDNN without AMX computes bfloat16 rightly
     trainer = Trainer(build(name, shape, 2, precision), np.ones(2))
     trainer.learn_at(1e-3)
     volumes = np.random.default_rng(0).random((4, *shape, 1), dtype=np.float32)
@@ -45,11 +44,31 @@ def test_the_precision_of_other_layers_is_left_alone():
     assert keras.config.dtype_policy().name == "float32"
 
 
+def given(monkeypatch, library, *, has_matrix_unit):
+    """Pretend a CPU."""
+    monkeypatch.setattr("ctmodel.precision.kernels", lambda: library)
+    monkeypatch.setattr("ctmodel.precision.cpu_flags", lambda: {"avx2", *["amx_bf16"] * has_matrix_unit})
+
+
 @pytest.mark.parametrize(("has_it", "expected"), [(True, "bfloat16"), (False, "float32")])
 def test_auto_follows_from_the_device(monkeypatch, has_it, expected):
-    monkeypatch.setattr("ctmodel.precision._cpu_multiplies_bfloat16", lambda: has_it)
+    given(monkeypatch, "oneDNN", has_matrix_unit=has_it)
     assert choose_precision("auto") == expected
-    assert choose_precision("bfloat16") == "bfloat16"
+
+
+@pytest.mark.parametrize(
+    ("library", "has_it", "is_right"),
+    [("oneDNN", False, False), ("oneDNN", True, True), ("Eigen", False, True), ("GPU", False, True)],
+)
+def test_bfloat16_is_refused_where_it_comes_out_wrongly(monkeypatch, library, has_it, is_right):
+    given(monkeypatch, library, has_matrix_unit=has_it)
+    assert precision_for_predictions("bfloat16") == ("bfloat16" if is_right else "float32")
+    assert precision_for_predictions("float32") == choose_precision("float32") == "float32"
+    if is_right:
+        assert choose_precision("bfloat16") == "bfloat16"
+    else:
+        with pytest.raises(SettingsError, match="choose float32, which is faster too, or set TF_ENABLE_ONEDNN_OPTS=0"):
+            choose_precision("bfloat16")
 
 
 def test_a_run_keeps_its_precision_on_another_device(store_path, tmp_path, monkeypatch):
@@ -57,13 +76,14 @@ def test_a_run_keeps_its_precision_on_another_device(store_path, tmp_path, monke
         raise KeyboardInterrupt
 
     auto, said = dataclasses.replace(TINY, epochs=2, precision="auto"), []
-    choices = iter(["bfloat16", "float32"])
-    monkeypatch.setattr(sys.modules["ctmodel.train"], "choose_precision", lambda _: next(choices))
+    monkeypatch.setattr("ctmodel.precision.cpu_flags", lambda: set())
     with pytest.raises(KeyboardInterrupt):
         train(store_path, tmp_path / "run", auto, progress=stop, say=said.append)
+    given(monkeypatch, "oneDNN", has_matrix_unit=True)
+    assert choose_precision("auto") == "bfloat16"
     resumed = train(store_path, tmp_path / "run", auto, resume=True, say=said.append)
-    assert Run(tmp_path / "run").network().precision == "bfloat16"
-    assert said == ["training the compact network in bfloat16 on one CPU"] * 2
+    assert Run(tmp_path / "run").network().precision == "float32"
+    assert said == [f"training the compact network in float32 on one CPU with {kernels()}"] * 2
     assert evaluate(tmp_path / "run").scores == resumed.scores
-    with pytest.raises(RunMismatch, match="precision: 'auto', now 'float32'"):
-        train(store_path, tmp_path / "run", dataclasses.replace(auto, precision="float32"), resume=True)
+    with pytest.raises(RunMismatch, match="precision: 'auto', now 'bfloat16'"):
+        train(store_path, tmp_path / "run", dataclasses.replace(auto, precision="bfloat16"), resume=True)

@@ -272,6 +272,7 @@ def changed(**fields):
         ("network.json", changed(n_classes=3)),
         ("network.json", changed(name=["compact"])),
         ("network.json", changed(precision="auto")),
+        ("network.json", changed(kernels="fast")),
         ("network.json", changed(odd=1)),
         ("store.json", changed(classes=5)),
         ("store.json", changed(classes="ab")),

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from tiny_cohort import SHAPE, TINY, make_cohort
 
+from ctmodel.backend import kernels
 from ctmodel.errors import (
     BadVolume,
     NetworkError,
@@ -28,7 +29,7 @@ from ctmodel.errors import (
 )
 from ctmodel.files import read_csv, read_json
 from ctmodel.fit import Trainer
-from ctmodel.history import best_epoch
+from ctmodel.history import Epoch, best_epoch
 from ctmodel.metrics import SMALLEST_PROBABILITY
 from ctmodel.order import epoch_batches
 from ctmodel.pipeline import training_epoch
@@ -84,6 +85,7 @@ def test_a_run_holds_all_that_it_promises(finished, store_path):
         "input_shape": [16, 16, 8],
         "n_classes": 2,
         "precision": "float32",
+        "kernels": kernels(),
     }
 
 
@@ -110,12 +112,24 @@ def test_scores_are_those_of_the_test_part_alone(finished):
     assert all((float(row["probability abnormal"]) >= 0.5) == (row["predicted"] == "abnormal") for row in rows)
 
 
+def worse_from(n_epochs):
+    """Return what makes an `Epoch` whose validation loss is 100 higher from the given one on."""
+
+    def make(number, *scores):
+        epoch = Epoch(number, *scores)
+        return dataclasses.replace(epoch, val_loss=epoch.val_loss + 100 * (number >= n_epochs))
+
+    return make
+
+
 def test_the_weights_kept_are_those_of_the_best_epoch(store_path, tmp_path, monkeypatch):
-    monkeypatch.setattr("ctmodel.loop.learning_rate", lambda epoch, **_: 0.01 if epoch < 2 else 3.0)
-    hasty = train(store_path, tmp_path / "run", dataclasses.replace(TINY, epochs=4))
-    assert hasty.best_epoch < hasty.epochs
-    best = Run(hasty.run).history()[hasty.best_epoch - 1]
-    rows = [line.split(",") for line in (hasty.run / "predictions.csv").read_text().splitlines()]
+    monkeypatch.setattr("ctmodel.loop.Epoch", worse_from(3))
+    result = train(store_path, tmp_path / "run", dataclasses.replace(TINY, epochs=4))
+    assert result.best_epoch < 3
+    history = Run(result.run).history()
+    best = history[result.best_epoch - 1]
+    assert history[-1].val_loss - 100 != pytest.approx(best.val_loss, rel=1e-3)  # the last weights would be noticed
+    rows = [line.split(",") for line in (result.run / "predictions.csv").read_text().splitlines()]
     own_chances = [float(row[5] if row[3] == "abnormal" else row[4]) for row in rows if row[2] == "validation"]
     loss = -np.mean(np.log(np.maximum(own_chances, SMALLEST_PROBABILITY)))
     assert loss == pytest.approx(best.val_loss, rel=1e-6)  # the classes are equally many
@@ -163,6 +177,34 @@ def test_an_interruption_before_the_last_epoch_is_written_down_loses_nothing(
     resumed = train(store_path, tmp_path / "run", TINY, resume=True)
     assert resumed == dataclasses.replace(finished, run=tmp_path / "run", status="resumed")
     assert same_outcome(resumed, finished)
+
+
+@pytest.mark.parametrize(
+    ("begun", "now", "way_back"),
+    [("oneDNN", "Eigen", "TF_ENABLE_ONEDNN_OPTS=1"), ("Eigen", "GPU", "TF_ENABLE_ONEDNN_OPTS=0")],
+)
+def test_a_run_that_goes_on_with_other_kernels_says_so(store_path, tmp_path, monkeypatch, begun, now, way_back):
+    module, said = sys.modules["ctmodel.train"], []
+    monkeypatch.setattr(module, "kernels", lambda: begun)
+    with pytest.raises(Interrupted):
+        train(store_path, tmp_path / "run", TINY, progress=interrupt_after(1))
+    monkeypatch.setattr(module, "kernels", lambda: now)
+    train(store_path, tmp_path / "run", TINY, resume=True, say=said.append)
+    assert said[0].startswith(f"note: the run was begun with {begun} and goes on with {now}, which rounds otherwise")
+    assert said[0].endswith(f"set {way_back}")
+    assert Run(tmp_path / "run").network().kernels == begun
+
+
+def test_a_run_that_does_not_say_its_kernels_is_read_and_goes_on(finished, store_path, tmp_path):
+    """As version 0.1 left it."""
+    said = []
+    with pytest.raises(Interrupted):
+        train(store_path, tmp_path / "run", TINY, progress=interrupt_after(1))
+    path = tmp_path / "run" / "network.json"
+    path.write_text(json.dumps({name: value for name, value in read_json(path).items() if name != "kernels"}))
+    resumed = train(store_path, tmp_path / "run", TINY, resume=True, say=said.append)
+    assert resumed.scores == finished.scores
+    assert len(said) == 1
 
 
 def stop_after(monkeypatch, n_steps, error):
@@ -277,11 +319,10 @@ def test_resuming_on_another_store_names_the_difference(finished, cohort, tmp_pa
         train(other, finished.run, TINY, resume=True)
 
 
-def test_a_training_stops_when_validation_has_not_improved_for_long(store_path, tmp_path):
-    settings = dataclasses.replace(TINY, epochs=8, patience=1, learning_rate=1.0)
-    result = train(store_path, tmp_path / "run", settings)
-    assert result.epochs < 8
-    assert result.epochs - result.best_epoch == 1
+def test_a_training_stops_when_validation_has_not_improved_for_long(store_path, tmp_path, monkeypatch):
+    monkeypatch.setattr("ctmodel.loop.Epoch", worse_from(2))
+    result = train(store_path, tmp_path / "run", dataclasses.replace(TINY, epochs=8, patience=2))
+    assert (result.epochs, result.best_epoch) == (3, 1)
 
 
 def test_a_training_that_diverges_says_so(store_path, tmp_path):
@@ -327,7 +368,7 @@ def test_a_run_that_xla_compiles_says_so(store_path, tmp_path):
     said = []
     settings = dataclasses.replace(TINY, epochs=1, xla=True)
     train(store_path, tmp_path / "run", settings, say=said.append)
-    assert said == ["training the compact network in float32, compiled by XLA, on one CPU"]
+    assert said == [f"training the compact network in float32, compiled by XLA, on one CPU with {kernels()}"]
     assert Run(tmp_path / "run").settings().xla
 
 
