@@ -1,14 +1,16 @@
-# What people type: make demo, make test, make lint, make interop, make torture, and make bench and its kin.
+# What people type: make demo, make test, make lint, make interop, make ends, make torture, and make bench and its kin.
 # Each builds .venv where it is missing.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+NEWEST_PYTHON ?= $(PYTHON)
+STORE_TESTS := $(addprefix tests/ctprep/test_,store.py store_bytes.py verify.py interoperability.py)
 DEMO := demo
 DEMO_COHORT := --scans 120
 DEMO_TRAINING := --epochs 25
 
-.PHONY: demo test lint interop torture bench bench-scaling bench-augment bench-training bench-gpu package clean
+.PHONY: demo test lint interop ends torture bench bench-scaling bench-augment bench-training bench-gpu package clean
 
 demo: $(DEMO)/results.txt $(DEMO)/montage.png
 	@echo
@@ -54,6 +56,26 @@ lint: $(VENV)/ready
 # Which tools read a store as we do. What cannot be installed is tried again each time, and said to be missing.
 interop: $(VENV)/ready $(VENV)/interop/ready $(VENV)/node/ready
 	$(BIN)/python -m tests.reuse.matrix
+
+# The store, written and read by the oldest and by the newest releases that setup.cfg allows; its bytes are the same.
+# The newest need a newer Python: make ends NEWEST_PYTHON=python3.13.
+ends: $(VENV)/oldest/ready $(VENV)/newest/ready
+	$(VENV)/oldest/bin/python -m pytest $(STORE_TESTS)
+	$(VENV)/newest/bin/python -m pytest $(STORE_TESTS)
+	$(VENV)/newest/bin/python tests/dependency_ends.py outdated
+
+$(VENV)/oldest/ready: setup.cfg tests/dependency_ends.py | $(VENV)/ready
+	rm -rf $(@D)
+	$(PYTHON) -m venv $(@D)
+	$(BIN)/python tests/dependency_ends.py oldest > $(@D)/constraints.txt
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --constraint $(@D)/constraints.txt --editable '.[read]'
+	touch $@
+
+$(VENV)/newest/ready: setup.cfg | $(VENV)/ready
+	rm -rf $(@D)
+	$(NEWEST_PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check --editable '.[read]'
+	touch $@
 
 $(VENV)/interop/ready: tests/reuse/requirements.txt | $(VENV)/ready
 	rm -rf $(@D)
