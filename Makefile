@@ -7,14 +7,17 @@ BIN := $(VENV)/bin
 NEWEST_PYTHON ?= $(PYTHON)
 STORE_TESTS := $(addprefix tests/ctprep/test_,store.py store_bytes.py verify.py interoperability.py)
 DEMO := demo
-DEMO_COHORT := --scans 120
-DEMO_TRAINING := --epochs 25
+DEMO_COHORT := --scans 200
+DEMO_TRAINING := --epochs 25 --test 0.4
+DEMO_MINUTES := 4
 
 .PHONY: demo test lint interop ends torture bench bench-scaling bench-augment bench-training bench-gpu package clean
 
-demo: $(DEMO)/results.txt $(DEMO)/montage.png
+demo: $(VENV)/ready
+	@echo "Scans, a store, a network and its scores, in $(DEMO)/: about $(DEMO_MINUTES) minutes on two cores."
+	@$(MAKE) --no-print-directory $(DEMO)/montage.png $(DEMO)/results.txt
 	@echo
-	@echo "A synthetic cohort was drawn, converted, and learnt; the network was scored on patients it had not seen:"
+	@echo "What the network says of scans of patients that it has not seen:"
 	@echo
 	@cat $(DEMO)/results.txt
 	@echo
@@ -26,24 +29,28 @@ demo: $(DEMO)/results.txt $(DEMO)/montage.png
 
 # Each step is done once; what was interrupted is done again, or resumed where it can be.
 $(DEMO)/raw/truth.csv: | $(VENV)/ready
-	rm -rf $(DEMO)/raw
-	$(BIN)/ctprep phantom $(DEMO)/raw $(DEMO_COHORT)
+	@echo "1 of 4  Drawing synthetic chest CTs, half of them with pneumonia"
+	@rm -rf $(DEMO)/raw
+	@$(BIN)/ctprep phantom $(DEMO)/raw $(DEMO_COHORT)
 
 $(DEMO)/scans.zarr/zarr.json: $(DEMO)/raw/truth.csv
-	$(BIN)/ctprep convert $(DEMO)/raw $(DEMO)/scans.zarr --labels $< \
+	@echo "2 of 4  Converting them to a store"
+	@$(BIN)/ctprep convert $(DEMO)/raw $(DEMO)/scans.zarr --labels $< \
 	    --classes normal=CT-0 --classes abnormal=CT-1,CT-2,CT-3,CT-4
-	touch $@
+	@touch $@
 
 $(DEMO)/montage.png: $(DEMO)/scans.zarr/zarr.json
-	$(BIN)/ctprep montage $(DEMO)/scans.zarr $@
+	@echo "3 of 4  Drawing slices of them"
+	@$(BIN)/ctprep montage $(DEMO)/scans.zarr $@
 
 $(DEMO)/run/scores.json: $(DEMO)/scans.zarr/zarr.json
-	[ ! -e $@ ] || rm -rf $(DEMO)/run  # finished, but of an older store
-	$(BIN)/ctmodel train $(DEMO)/scans.zarr --run $(DEMO)/run --resume $(DEMO_TRAINING)
+	@echo "4 of 4  Training a network, and scoring it on patients that it has not seen"
+	@[ ! -e $@ ] || rm -rf $(DEMO)/run  # finished, but of an older store
+	@$(BIN)/ctmodel train $(DEMO)/scans.zarr --run $(DEMO)/run --resume $(DEMO_TRAINING) > /dev/null
 
 $(DEMO)/results.txt: $(DEMO)/run/scores.json
-	$(BIN)/ctmodel evaluate $(DEMO)/run > $@.part
-	mv $@.part $@
+	@$(BIN)/ctmodel evaluate $(DEMO)/run > $@.part
+	@mv $@.part $@
 
 test: $(VENV)/ready
 	$(BIN)/python -m pytest

@@ -501,6 +501,7 @@ training_settings = options(
     ),
     training_setting("augment", click.Choice(STRENGTHS), "How far scans are turned, scaled, shifted, … at random."),
     training_setting("flip", bool, "Mirror left and right at random."),
+    training_setting("sharp", float, "Share of the scans that an epoch does not turn or scale, which blurs them."),
     training_setting("xla", bool, "Compile each step with XLA, for one GPU; on CPUs it is slower."),
 )
 

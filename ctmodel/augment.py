@@ -35,6 +35,9 @@ class Augmentation:
         Longest side of a box that becomes air, as a share of each axis.
     mixup : float
         Largest share of another scan of the batch, up to 0.5; see `mix`.
+    sharp : float
+        Share of the scans that are neither turned, tilted nor scaled, and so are not blurred by interpolation: those
+        that are predicted later are not either.
     """
 
     flip: bool = False
@@ -46,11 +49,12 @@ class Augmentation:
     noise: float = 0.0
     cutout: float = 0.0
     mixup: float = 0.0
+    sharp: float = 0.0
 
     @property
     def changes_nothing(self) -> bool:
         """Whether every scan stays as it is."""
-        return self == Augmentation()
+        return self == Augmentation(sharp=self.sharp)
 
 
 PRESETS = {
@@ -63,7 +67,7 @@ PRESETS = {
 }
 
 
-def augmentation_of(strength: str, *, flip: bool = False) -> Augmentation:
+def augmentation_of(strength: str, *, flip: bool = False, sharp: float = 0.0) -> Augmentation:
     """Return the augmentation that a training setting names.
 
     Parameters
@@ -71,6 +75,8 @@ def augmentation_of(strength: str, *, flip: bool = False) -> Augmentation:
     strength : {"off", "light", "strong"}
     flip : bool
         Mirror left and right as well.
+    sharp : float
+        Share of the scans that are not interpolated.
 
     Returns
     -------
@@ -81,7 +87,7 @@ def augmentation_of(strength: str, *, flip: bool = False) -> Augmentation:
     >>> augmentation_of("light").shift
     0.06
     """
-    return replace(PRESETS[strength], flip=flip)
+    return replace(PRESETS[strength], flip=flip, sharp=sharp)
 
 
 class Draws(NamedTuple):
@@ -124,7 +130,7 @@ class Mixing(NamedTuple):
     toward: np.ndarray
 
 
-NUMBERS = {"flip": 1, "angle": 3, "size": 1, "step": 3, "tone": 2, "noise": 2, "hole": 6, "share": 1}
+NUMBERS = {"flip": 1, "angle": 3, "size": 1, "step": 3, "tone": 2, "noise": 2, "hole": 6, "share": 1, "sharp": 1}
 """How many random numbers each change takes of a row, in the order in which they are drawn."""
 
 
@@ -148,11 +154,12 @@ def draw(augmentation: Augmentation, rows: np.ndarray, *, shape: tuple[int, ...]
     """
     unit = _numbers(rows, seed=seed, epoch=epoch)
     signed = {name: 2 * values - 1 for name, values in unit.items()}
+    interpolated = unit["sharp"] >= augmentation.sharp
     source = source_from_target(
         shape,
         mirrored=augmentation.flip & (unit["flip"][:, 0] < 0.5),
-        degrees=signed["angle"] * (augmentation.tilt, augmentation.tilt, augmentation.rotation),
-        size=(1 + augmentation.scale) ** signed["size"][:, 0],
+        degrees=interpolated * signed["angle"] * (augmentation.tilt, augmentation.tilt, augmentation.rotation),
+        size=(1 + augmentation.scale) ** (interpolated * signed["size"])[:, 0],
         step=np.rint(signed["step"] * augmentation.shift * shape),
     )
     return Draws(

@@ -2,11 +2,14 @@
 
 import os
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ctmodel.batches import open_volumes
+from ctmodel.doubts import score_own
 from ctmodel.errors import RunMismatch, StoreMoved
 from ctmodel.inference import load_predictor, predict_rows
 from ctmodel.run_folder import Run
@@ -70,15 +73,16 @@ def evaluate(run: str | os.PathLike[str], store: str | os.PathLike[str] | None =
     described = describe_store(opened, folder.path)
     is_own = described.fingerprint == record.fingerprint
     _check_fits(folder, described, record, must_be_own=store is None)
-    rows, left_out = _own_test_rows(folder, opened) if is_own else _unseen_rows(folder, opened)
-    predictions = predict_rows(load_predictor(folder), opened, reader, rows)
-    scores = score(
-        predictions,
-        classes=opened.classes,
-        part="test" if is_own else "unseen",
-        threshold=folder.scores().threshold,
-        notes=_notes(left_out),
-    )
+    how: dict[str, Any] = {"classes": opened.classes, "threshold": folder.scores().threshold}
+    said_of = partial(predict_rows, load_predictor(folder), opened, reader)
+    left_out: tuple[str, ...] = ()
+    if is_own:
+        validation, predictions = (said_of(_own_rows(folder, opened, part)) for part in ("validation", "test"))
+        scores = score_own(folder, validation=validation, test=predictions, **how)
+    else:
+        rows, left_out = _unseen_rows(folder, opened)
+        predictions = said_of(rows)
+        scores = score(predictions, part="unseen", notes=_notes(left_out), **how)
     return Evaluation(folder.path, opened.path, scores, predictions, left_out)
 
 
@@ -107,9 +111,9 @@ def _check_fits(folder: Run, ours: StoreRecord, theirs: StoreRecord, *, must_be_
         )
 
 
-def _own_test_rows(folder: Run, store: Store) -> tuple[np.ndarray, tuple[str, ...]]:
-    test = {row.scan for row in folder.split() if row.part == "test"}
-    return np.flatnonzero([scan in test for scan in store.scans]), ()
+def _own_rows(folder: Run, store: Store, part: str) -> np.ndarray:
+    own = {row.scan for row in folder.split() if row.part == part}
+    return np.flatnonzero([scan in own for scan in store.scans])
 
 
 def _unseen_rows(folder: Run, store: Store) -> tuple[np.ndarray, tuple[str, ...]]:

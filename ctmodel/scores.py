@@ -193,7 +193,7 @@ def score(
         threshold=threshold,
         scores=scores,
         confusion=tuple(map(tuple, confusion.tolist())),
-        notes=(*notes, *_warnings(predictions, scores, classes)),
+        notes=(*notes, *_warnings(predictions, called, scores, classes)),
     )
 
 
@@ -252,7 +252,9 @@ def _entry(value: float, interval: Interval, patients: np.ndarray) -> Score:
     return Score(value, *interval, n=len(patients), patients=len(np.unique(patients)))
 
 
-def _warnings(predictions: Predictions, scores: dict[str, Score], classes: Sequence[str]) -> list[str]:
+def _warnings(
+    predictions: Predictions, called: np.ndarray, scores: dict[str, Score], classes: Sequence[str]
+) -> list[str]:
     """Say what keeps these scores from being believed."""
     notes = []
     n_patients = len(set(predictions.patients))
@@ -262,7 +264,21 @@ def _warnings(predictions: Predictions, scores: dict[str, Score], classes: Seque
     if n_patients < FEW_PATIENTS:
         notes.append(f"Only {n_patients} patients were scored: the intervals are wide, mind them.")
     shares = np.bincount(predictions.labels, minlength=len(classes)) / len(predictions.labels)
+    if len(np.unique(called)) == 1:
+        notes.append(f"Every scan was called {classes[called[0]]}: at this threshold the network tells nothing apart.")
+    by_rote = _log_loss_of(shares)
+    if scores["log_loss"].value > by_rote:
+        notes.append(
+            f"The log loss, {scores['log_loss'].value:.3f}, is worse than {by_rote:.3f}, that of giving every scan the "
+            "share of each class: the outputs are no probabilities."
+        )
     rarest = int(np.argmin(shares))
     if shares[rarest] < RARE_SHARE * 2 / len(classes):
         notes.append(f"Class {classes[rarest]} is {shares[rarest]:.0%} of the scans: accuracy misleads, see the AUROC.")
     return notes
+
+
+def _log_loss_of(shares: np.ndarray) -> float:
+    """Return the log loss of giving every scan the share of each class among those scored."""
+    found = shares[shares > 0]
+    return float(-np.sum(found * np.log(found)))

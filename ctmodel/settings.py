@@ -17,6 +17,10 @@ STRENGTHS = ("off", "light", "strong")
 RESIDENCIES = ("auto", "stream", "host", "device")
 
 
+BEFORE = {"sharp": 0.0}
+"""What runs did whose settings lack a name."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
     """The settings of one training; saved beside every run.
@@ -52,6 +56,9 @@ class TrainSettings:
         How far a scan is changed at random in each epoch; `ctmodel.augment.PRESETS` has the numbers.
     flip : bool
         Mirror left and right at random; off, because lungs are not symmetrical.
+    sharp : float
+        Share of the scans that an epoch does not turn, tilt or scale. Doing so blurs, and a network that has seen
+        blurred scans alone is wrong about how sure it may be of those it predicts, which are not.
     xla : bool
         Let XLA compile each step; it rounds otherwise, and dropout draws other numbers. Off, because it is slower on
         CPUs (tests/benchmarks/gpu.py).
@@ -86,6 +93,7 @@ class TrainSettings:
     threshold: str = "half"
     augment: str = "light"
     flip: bool = False
+    sharp: float = 0.5
     xla: bool = False
 
     def __post_init__(self) -> None:
@@ -112,7 +120,7 @@ class TrainSettings:
         SettingsError
             If a setting is missing, unknown or outside its limits.
         """
-        names = {field.name for field in fields(cls)}
+        names, saved = {field.name for field in fields(cls)}, BEFORE | saved
         odd = sorted(names ^ set(saved))
         if odd:
             raise SettingsError(
@@ -213,6 +221,7 @@ _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "threshold": (lambda value: value in THRESHOLDS, f"one of {', '.join(THRESHOLDS)}"),
     "augment": (lambda value: value in STRENGTHS, f"one of {', '.join(STRENGTHS)}"),
     "flip": _flag(),
+    "sharp": _number(lambda value: 0 <= value <= 1, "a share from 0 to 1"),
     "xla": _flag(),
 }
 

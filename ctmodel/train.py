@@ -15,6 +15,7 @@ from ctmodel.augment import augmentation_of
 from ctmodel.backend import ON_GPU, kernels, make_reproducible
 from ctmodel.batches import open_volumes
 from ctmodel.checkpoint import save_weights
+from ctmodel.doubts import score_own
 from ctmodel.errors import RunError, SettingsError
 from ctmodel.history import EpochReport, best_epoch
 from ctmodel.inference import load_predictor, predict_rows
@@ -26,7 +27,7 @@ from ctmodel.processor import ONEDNN_SWITCH
 from ctmodel.replicas import check_enough, describe_devices
 from ctmodel.run_folder import Run, check_same_run
 from ctmodel.run_records import UNKNOWN_KERNELS, NetworkRecord, describe_store, fingerprint, split_rows
-from ctmodel.scores import Scores, choose_threshold, score
+from ctmodel.scores import Scores, choose_threshold
 from ctmodel.settings import Execution, TrainSettings
 from ctmodel.split import UNLABELLED, Split, merge_patients, split_by_folds, split_by_shares
 from ctmodel.workers import Team, gather_team
@@ -249,4 +250,4 @@ def _conclude(task: Task, loop: Loop) -> None:
     run.write_predictions(predictions, parts=parts.tolist(), called=called.tolist(), classes=store.classes)
     run.write_history(loop.history)  # its last epoch may have been interrupted before it was written
     write_curves(loop.history, run.curves)
-    run.write_scores(score(test, classes=store.classes, part="test", threshold=threshold))
+    run.write_scores(score_own(run, validation=validation, test=test, classes=store.classes, threshold=threshold))

@@ -27,7 +27,17 @@ def changed(volume, **limits):
     """Return a volume changed as far as the limits allow, in the positive sense."""
     from ctmodel import augment
 
-    fixed = {"flip": 0.0, "angle": 1.0, "size": 1.0, "step": 1.0, "tone": 1.0, "noise": 0.5, "hole": 1.0, "share": 1.0}
+    fixed = {
+        "flip": 0.0,
+        "angle": 1.0,
+        "size": 1.0,
+        "step": 1.0,
+        "tone": 1.0,
+        "noise": 0.5,
+        "hole": 1.0,
+        "share": 1.0,
+        "sharp": 0.5,
+    }
     numbers = {name: np.full((1, count), fixed[name]) for name, count in augment.NUMBERS.items()}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(augment, "_numbers", lambda *_, **__: numbers)
@@ -42,6 +52,26 @@ def test_a_scan_s_draws_do_not_depend_on_its_company(seed, epoch, rows):
         alone = draw(ALL, np.array([row]), shape=SHAPE, seed=seed, epoch=epoch)
         for name in set(Draws._fields):
             np.testing.assert_array_equal(getattr(together, name)[place], getattr(alone, name)[0])
+
+
+def test_sharp_scans_keep_their_voxels_and_are_as_many_as_asked():
+    """They are still shifted, by whole voxels; and which they are does not change what is drawn for the others."""
+    rows = np.arange(400)
+    limits = dataclasses.replace(ALL, shift=0.1)
+    some, none = (
+        draw(dataclasses.replace(limits, sharp=sharp), rows, shape=SHAPE, seed=0, epoch=3).source_from_target
+        for sharp in (0.7, 0.0)
+    )
+    is_sharp = np.all(some == np.rint(some), axis=(1, 2))
+    assert is_sharp.mean() == pytest.approx(0.7, abs=0.07)
+    assert not np.all(none == np.rint(none), axis=(1, 2)).any()
+    np.testing.assert_array_equal(some[~is_sharp], none[~is_sharp])
+
+
+def test_a_sharp_scan_has_no_voxel_that_was_not_there():
+    volume = np.random.default_rng(0).random(SHAPE, dtype=np.float32)
+    assert np.isin(changed(volume, rotation=10, scale=0.1, shift=0.2, sharp=0.6), [*volume.ravel(), 0.0]).all()
+    assert not np.isin(changed(volume, rotation=10, scale=0.1, shift=0.2), [*volume.ravel(), 0.0]).all()
 
 
 def test_a_changed_scan_does_not_depend_on_its_company():

@@ -183,6 +183,9 @@ def test_good_scores_of_many_patients_need_no_warning():
         (many(shift=0), "includes 0.5"),
         (many(n=30), "Only 30 patients"),
         (many(positive_share=0.1), "Class abnormal is 10%"),
+        (predictions_of([0, 1] * 50, np.tile([0.1, 0.4], 50)), "Every scan was called normal"),
+        (predictions_of([0, 1] * 50, np.full(100, 0.4)), "The log loss, 0.714, is worse than 0.693"),
+        (predictions_of([0, 0, 0, 1] * 25, np.tile([0.5, 0.5, 0.4, 0.6], 25)), "is worse than 0.562"),
     ],
 )
 def test_what_is_weak_is_said(weak, warning):
