@@ -16,7 +16,16 @@ from typing import Any, TypeVar
 import click
 
 from ctmodel.errors import SettingsError
-from ctmodel.settings import PRECISIONS, RESIDENCIES, STRATEGIES, STRENGTHS, THRESHOLDS, Execution, TrainSettings
+from ctmodel.settings import (
+    BETWEEN,
+    PRECISIONS,
+    RESIDENCIES,
+    STRATEGIES,
+    STRENGTHS,
+    THRESHOLDS,
+    Execution,
+    TrainSettings,
+)
 from ctprep.errors import CTPrepError, NothingConverted, PhantomError, RecipeError
 from ctprep.interruption import ending_on_signals
 from ctprep.phantom.settings import DIFFICULTIES, CohortSettings
@@ -501,7 +510,7 @@ training_settings = options(
     ),
     training_setting("augment", click.Choice(STRENGTHS), "How far scans are turned, scaled, shifted, … at random."),
     training_setting("flip", bool, "Mirror left and right at random."),
-    training_setting("sharp", float, "Share of the scans that an epoch does not turn or scale, which blurs them."),
+    training_setting("between", click.Choice(BETWEEN), "Turn and scale by the nearest voxel, or blur between voxels."),
     training_setting("xla", bool, "Compile each step with XLA, for one GPU; on CPUs it is slower."),
 )
 

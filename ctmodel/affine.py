@@ -84,6 +84,21 @@ def resampled(volumes: Any, source_from_target: Any) -> Any:
     return _between(along_y(x), along_y(x + 1), dx)
 
 
+def taken(volumes: Any, source_from_target: Any) -> Any:
+    """Return what the nearest voxels of volumes hold where affines say; parameters and result are those of `resampled`.
+
+    Voxels keep their values, and so a scan its noise and its histogram.
+    """
+    shape = volumes.shape[1:]
+    padded = tf.pad(volumes, [[0, 0], [1, 1], [1, 1], [1, 1]])
+    x, y, z = (
+        tf.cast(tf.round(tf.clip_by_value(source, -1.0, float(size))), tf.int32) + 1
+        for source, size in zip(_sources(source_from_target, shape), shape, strict=True)
+    )
+    places = (x * (shape[1] + 2) + y) * (shape[2] + 2) + z
+    return tf.gather(tf.reshape(padded, (-1, np.prod(padded.shape[1:]))), places, batch_dims=1)
+
+
 def _sources(source_from_target: Any, shape: tuple[int, ...]) -> list[Any]:
     """Return for each axis the (n, x, y, z) source coordinates of all voxels."""
     x, y, z = (

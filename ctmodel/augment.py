@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ctmodel.affine import resampled, source_from_target
+from ctmodel.affine import resampled, source_from_target, taken
 from ctmodel.backend import tf
 from ctmodel.order import row_keys
 
@@ -35,9 +35,9 @@ class Augmentation:
         Longest side of a box that becomes air, as a share of each axis.
     mixup : float
         Largest share of another scan of the batch, up to 0.5; see `mix`.
-    sharp : float
-        Share of the scans that are neither turned, tilted nor scaled, and so are not blurred by interpolation: those
-        that are predicted later are not either.
+    nearest : bool
+        Take each voxel of a turned or scaled scan from the nearest one of the scan, and not from between several: that
+        would blur it, as those that are predicted later are not.
     """
 
     flip: bool = False
@@ -49,12 +49,12 @@ class Augmentation:
     noise: float = 0.0
     cutout: float = 0.0
     mixup: float = 0.0
-    sharp: float = 0.0
+    nearest: bool = False
 
     @property
     def changes_nothing(self) -> bool:
         """Whether every scan stays as it is."""
-        return self == Augmentation(sharp=self.sharp)
+        return self == Augmentation(nearest=self.nearest)
 
 
 PRESETS = {
@@ -67,7 +67,7 @@ PRESETS = {
 }
 
 
-def augmentation_of(strength: str, *, flip: bool = False, sharp: float = 0.0) -> Augmentation:
+def augmentation_of(strength: str, *, flip: bool = False, nearest: bool = False) -> Augmentation:
     """Return the augmentation that a training setting names.
 
     Parameters
@@ -75,8 +75,8 @@ def augmentation_of(strength: str, *, flip: bool = False, sharp: float = 0.0) ->
     strength : {"off", "light", "strong"}
     flip : bool
         Mirror left and right as well.
-    sharp : float
-        Share of the scans that are not interpolated.
+    nearest : bool
+        Take voxels as they are, instead of interpolating.
 
     Returns
     -------
@@ -87,7 +87,7 @@ def augmentation_of(strength: str, *, flip: bool = False, sharp: float = 0.0) ->
     >>> augmentation_of("light").shift
     0.06
     """
-    return replace(PRESETS[strength], flip=flip, sharp=sharp)
+    return replace(PRESETS[strength], flip=flip, nearest=nearest)
 
 
 class Draws(NamedTuple):
@@ -130,7 +130,7 @@ class Mixing(NamedTuple):
     toward: np.ndarray
 
 
-NUMBERS = {"flip": 1, "angle": 3, "size": 1, "step": 3, "tone": 2, "noise": 2, "hole": 6, "share": 1, "sharp": 1}
+NUMBERS = {"flip": 1, "angle": 3, "size": 1, "step": 3, "tone": 2, "noise": 2, "hole": 6, "share": 1}
 """How many random numbers each change takes of a row, in the order in which they are drawn."""
 
 
@@ -154,12 +154,11 @@ def draw(augmentation: Augmentation, rows: np.ndarray, *, shape: tuple[int, ...]
     """
     unit = _numbers(rows, seed=seed, epoch=epoch)
     signed = {name: 2 * values - 1 for name, values in unit.items()}
-    interpolated = unit["sharp"] >= augmentation.sharp
     source = source_from_target(
         shape,
         mirrored=augmentation.flip & (unit["flip"][:, 0] < 0.5),
-        degrees=interpolated * signed["angle"] * (augmentation.tilt, augmentation.tilt, augmentation.rotation),
-        size=(1 + augmentation.scale) ** (interpolated * signed["size"])[:, 0],
+        degrees=signed["angle"] * (augmentation.tilt, augmentation.tilt, augmentation.rotation),
+        size=(1 + augmentation.scale) ** signed["size"][:, 0],
         step=np.rint(signed["step"] * augmentation.shift * shape),
     )
     return Draws(
@@ -206,7 +205,7 @@ def _to_the_neighbour(n: int) -> np.ndarray:
 
 
 @tf.function(jit_compile=True, autograph=False)  # a seventh of the time (make bench-augment)
-def apply(volumes: Any, draws: Draws) -> Any:
+def apply(volumes: Any, draws: Draws, *, nearest: bool = False) -> Any:
     """Change each scan of a batch as drawn.
 
     Parameters
@@ -215,13 +214,15 @@ def apply(volumes: Any, draws: Draws) -> Any:
         Intensities in [0, 1].
     draws : Draws
         As `draw` gave them, as arrays or tensors.
+    nearest : bool
+        As of the `Augmentation` that they were drawn for.
 
     Returns
     -------
     (n, x, y, z, 1) float32 tensor
-        In [0, 1]; what comes in from outside is air, which is 0. Between voxels it is linear.
+        In [0, 1]; what comes in from outside is air, which is 0.
     """
-    moved = resampled(volumes[..., 0], draws.source_from_target)
+    moved = (taken if nearest else resampled)(volumes[..., 0], draws.source_from_target)
     toned = moved * _per_scan(draws.gain) + _per_scan(draws.offset)
     seen = tf.clip_by_value(_with_noise(toned, draws), 0.0, 1.0)
     return tf.where(_is_in_hole(draws.hole, seen.shape[1:]), 0.0, seen)[..., None]

@@ -99,7 +99,9 @@ def augmented(volume: np.ndarray, row: int, *, augmentation: Augmentation, seed:
         for epoch in range(EPOCHS)
     ]
     together = augment.Draws(*(np.concatenate(fields) for fields in zip(*draws, strict=True)))
-    return augment.apply(np.repeat(volume[None, ..., None], EPOCHS, axis=0), together).numpy()[..., 0]
+    return augment.apply(
+        np.repeat(volume[None, ..., None], EPOCHS, axis=0), together, nearest=augmentation.nearest
+    ).numpy()[..., 0]
 
 
 def _figure(volumes: np.ndarray, *, spacing_mm: tuple[float, float, float], title: str) -> Figure:

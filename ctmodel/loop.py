@@ -88,7 +88,9 @@ class Loop:
         self._rows: list[np.ndarray] = []
         self._outputs: list[Any] = []
         self._restore()
-        self._augmentation = augmentation_of(task.settings.augment, flip=task.settings.flip, sharp=task.settings.sharp)
+        self._augmentation = augmentation_of(
+            task.settings.augment, flip=task.settings.flip, nearest=task.settings.between == "nearest"
+        )
         self._volumes = settle(task.reader, task.split.rows("train"), task.execution.residency)
         self._upcoming = self._batches(len(self.history), first_step=self._steps)
         self._saved = time.monotonic()

@@ -96,7 +96,7 @@ def training_epoch(
     """
     raised: list[Exception] = []
     steps = _steps(volumes, batches, _drawing(volumes, augmentation, seed=seed, epoch=epoch), raised)
-    yield from zip(batches, _reraising(_inputs(volumes, steps), raised), strict=True)
+    yield from zip(batches, _reraising(_inputs(volumes, steps, nearest=augmentation.nearest), raised), strict=True)
 
 
 def training_dataset(
@@ -224,13 +224,13 @@ def _signature(volumes: Volumes, draws: tuple[Any, Any]) -> Step:
     )
 
 
-def _inputs(volumes: Volumes, steps: Any) -> Iterable:
+def _inputs(volumes: Volumes, steps: Any, *, nearest: bool) -> Iterable:
     """Return the inputs of a network, made on the accelerator, or in the background where there is none."""
 
     @tf.autograph.experimental.do_not_convert  # parsing the source would cost half of the time to the first batch
     def prepare(step: Step) -> Any:
         stored = volumes.gather(step.items) if isinstance(volumes, OnDevice) else step.items
-        return _changed(stored, step.draws, step.mixing)
+        return _changed(stored, step.draws, step.mixing, nearest=nearest)
 
     device = accelerator()
     if device is None:
@@ -239,9 +239,9 @@ def _inputs(volumes: Volumes, steps: Any) -> Iterable:
 
 
 @tf.function(reduce_retracing=True, autograph=False)
-def _changed(volumes: Any, draws: Any, mixing: Any) -> Any:
+def _changed(volumes: Any, draws: Any, mixing: Any, *, nearest: bool) -> Any:
     inputs = to_input(volumes)
-    changed = augment.apply(inputs, draws) if draws else inputs
+    changed = augment.apply(inputs, draws, nearest=nearest) if draws else inputs
     return augment.mix(changed, mixing) if mixing else changed
 
 

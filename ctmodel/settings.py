@@ -14,10 +14,11 @@ THRESHOLDS = ("half", "validation")
 PRECISIONS = ("auto", "float32", "bfloat16")
 STRATEGIES = ("auto", "none", "mirrored", "workers")
 STRENGTHS = ("off", "light", "strong")
+BETWEEN = ("nearest", "linear")
 RESIDENCIES = ("auto", "stream", "host", "device")
 
 
-BEFORE = {"sharp": 0.0}
+BEFORE = {"between": "linear"}
 """What runs did whose settings lack a name."""
 
 
@@ -56,9 +57,9 @@ class TrainSettings:
         How far a scan is changed at random in each epoch; `ctmodel.augment.PRESETS` has the numbers.
     flip : bool
         Mirror left and right at random; off, because lungs are not symmetrical.
-    sharp : float
-        Share of the scans that an epoch does not turn, tilt or scale. Doing so blurs, and a network that has seen
-        blurred scans alone is wrong about how sure it may be of those it predicts, which are not.
+    between : {"nearest", "linear"}
+        Whether a turned or scaled scan takes each voxel from the nearest one, or from between all around. That blurs,
+        and a network that has seen blurred scans alone is wrong about how sure it may be of those that it predicts.
     xla : bool
         Let XLA compile each step; it rounds otherwise, and dropout draws other numbers. Off, because it is slower on
         CPUs (tests/benchmarks/gpu.py).
@@ -93,7 +94,7 @@ class TrainSettings:
     threshold: str = "half"
     augment: str = "light"
     flip: bool = False
-    sharp: float = 0.5
+    between: str = "nearest"
     xla: bool = False
 
     def __post_init__(self) -> None:
@@ -221,7 +222,7 @@ _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "threshold": (lambda value: value in THRESHOLDS, f"one of {', '.join(THRESHOLDS)}"),
     "augment": (lambda value: value in STRENGTHS, f"one of {', '.join(STRENGTHS)}"),
     "flip": _flag(),
-    "sharp": _number(lambda value: 0 <= value <= 1, "a share from 0 to 1"),
+    "between": (lambda value: value in BETWEEN, f"one of {', '.join(BETWEEN)}"),
     "xla": _flag(),
 }
 

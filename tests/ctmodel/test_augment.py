@@ -42,7 +42,8 @@ def changed(volume, **limits):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(augment, "_numbers", lambda *_, **__: numbers)
         draws = draw(Augmentation(**limits), np.arange(1), shape=volume.shape, seed=0, epoch=0)
-    return apply(volume[None, ..., None].astype(np.float32), draws).numpy()[0, ..., 0]
+    nearest = limits.get("nearest", False)
+    return apply(volume[None, ..., None].astype(np.float32), draws, nearest=nearest).numpy()[0, ..., 0]
 
 
 @given(seeds, st.integers(0, 1000), st.permutations(range(10)))
@@ -52,26 +53,6 @@ def test_a_scan_s_draws_do_not_depend_on_its_company(seed, epoch, rows):
         alone = draw(ALL, np.array([row]), shape=SHAPE, seed=seed, epoch=epoch)
         for name in set(Draws._fields):
             np.testing.assert_array_equal(getattr(together, name)[place], getattr(alone, name)[0])
-
-
-def test_sharp_scans_keep_their_voxels_and_are_as_many_as_asked():
-    """They are still shifted, by whole voxels; and which they are does not change what is drawn for the others."""
-    rows = np.arange(400)
-    limits = dataclasses.replace(ALL, shift=0.1)
-    some, none = (
-        draw(dataclasses.replace(limits, sharp=sharp), rows, shape=SHAPE, seed=0, epoch=3).source_from_target
-        for sharp in (0.7, 0.0)
-    )
-    is_sharp = np.all(some == np.rint(some), axis=(1, 2))
-    assert is_sharp.mean() == pytest.approx(0.7, abs=0.07)
-    assert not np.all(none == np.rint(none), axis=(1, 2)).any()
-    np.testing.assert_array_equal(some[~is_sharp], none[~is_sharp])
-
-
-def test_a_sharp_scan_has_no_voxel_that_was_not_there():
-    volume = np.random.default_rng(0).random(SHAPE, dtype=np.float32)
-    assert np.isin(changed(volume, rotation=10, scale=0.1, shift=0.2, sharp=0.6), [*volume.ravel(), 0.0]).all()
-    assert not np.isin(changed(volume, rotation=10, scale=0.1, shift=0.2), [*volume.ravel(), 0.0]).all()
 
 
 def test_a_changed_scan_does_not_depend_on_its_company():
@@ -134,7 +115,8 @@ def test_hounsfield_units_are_absolute_unless_all_is_asked_for(strength):
 def test_nothing_asked_changes_nothing(shape):
     volumes = noisy_volumes(shape=shape)
     draws = draw(Augmentation(), np.arange(6), shape=shape, seed=0, epoch=0)
-    np.testing.assert_array_equal(apply(volumes, draws), volumes)
+    for nearest in (False, True):
+        np.testing.assert_array_equal(apply(volumes, draws, nearest=nearest), volumes)
     mixing = draw_mixing(Augmentation(), np.arange(6), seed=0, epoch=0)
     np.testing.assert_array_equal(mix(volumes, mixing), volumes)
 
@@ -161,6 +143,22 @@ def test_a_turn_about_z_is_scipy_s(degrees):
     volume = noisy_volumes(1, shape=(9, 9, 5))[0, ..., 0]
     expected = ndimage.rotate(volume, degrees, axes=(1, 0), reshape=False, order=1, mode="grid-constant")
     np.testing.assert_allclose(changed(volume, rotation=degrees), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("degrees", [5, 17, -31])  # none that leaves a voxel half way between two
+def test_the_nearest_voxel_is_scipy_s(degrees):
+    volume = noisy_volumes(1, shape=(9, 9, 5))[0, ..., 0]
+    expected = ndimage.rotate(volume, degrees, axes=(1, 0), reshape=False, order=0, mode="grid-constant")
+    np.testing.assert_array_equal(changed(volume, rotation=degrees, nearest=True), expected)
+
+
+def test_the_nearest_voxels_are_as_noisy_as_before_and_those_between_are_not():
+    volume = 0.5 + 0.05 * np.random.default_rng(0).standard_normal((24, 24, 24)).astype(np.float32)
+    sharp, blurred = (
+        changed(volume, rotation=7, tilt=3, nearest=nearest)[6:-6, 6:-6, 6:-6] for nearest in (True, False)
+    )
+    assert sharp.std() == pytest.approx(0.05, rel=0.05)
+    assert blurred.std() < 0.8 * 0.05
 
 
 def test_a_box_is_turned_as_if_its_sides_were_equal():
