@@ -7,8 +7,8 @@ BIN := $(VENV)/bin
 NEWEST_PYTHON ?= $(PYTHON)
 STORE_TESTS := $(addprefix tests/ctprep/test_,store.py store_bytes.py verify.py interoperability.py)
 DEMO := demo
-DEMO_COHORT := --scans 200
-DEMO_TRAINING := --epochs 25 --test 0.4
+DEMO_COHORT := --scans 240
+DEMO_TRAINING := --epochs 30 --validation 0.15 --test 0.35
 DEMO_MINUTES := 4
 
 .PHONY: demo test lint interop ends torture bench bench-scaling bench-augment bench-training bench-gpu package clean
