@@ -1,4 +1,7 @@
-"""Class probabilities, always computed in batches of one size: a scan's do not depend on its company."""
+"""Class probabilities, always computed in batches of one size: a scan's do not depend on its company.
+
+On a CPU that is to the bit, because each scan is a batch of its own: kernels round by a scan's place among others.
+"""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -6,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ctmodel.backend import keras, tf
+from ctmodel.backend import accelerator, keras, tf
 from ctmodel.batches import VolumeReader
 from ctmodel.checkpoint import load_weights
 from ctmodel.errors import NetworkError
@@ -18,8 +21,9 @@ from ctmodel.run_folder import Run
 from ctmodel.scores import Predictions
 from ctprep.store import Store
 
-# A GPU picks its algorithm, and so the rounding, by the size of the batch: shorter batches are filled up.
-PREDICT_BATCH = 8
+# A GPU picks its algorithm, and so the rounding, by the size of the batch: shorter batches are filled up. Two cores
+# would predict 8 scans at once 1.0 to 1.4 times as fast as one by one.
+BATCH_ON_GPU, BATCH_ON_CPU = 8, 1
 
 
 class Predictor:
@@ -37,6 +41,7 @@ class Predictor:
     def __init__(self, model: keras.Model, *, weights: Path | None = None) -> None:
         self._weights = weights
         self._n_outputs = model.output_shape[-1]
+        self._batch = BATCH_ON_GPU if accelerator() else BATCH_ON_CPU
         self._infer = tf.function(lambda volumes: model(volumes, training=False))
 
     def of_rows(self, reader: VolumeReader, rows: np.ndarray) -> np.ndarray:
@@ -47,7 +52,7 @@ class Predictor:
         NetworkError
             If one is no number, and the weights were read from a file.
         """
-        batches = reader.read(cut_batches(rows, PREDICT_BATCH))
+        batches = reader.read(cut_batches(rows, self._batch))
         return self._of_inputs(volumes for _, volumes in plain_batches(reader, batches))
 
     def of_volumes(self, volumes: np.ndarray) -> np.ndarray:
@@ -58,7 +63,7 @@ class Predictor:
         NetworkError
             As `of_rows`.
         """
-        batches = cut_batches(np.arange(len(volumes)), PREDICT_BATCH)
+        batches = cut_batches(np.arange(len(volumes)), self._batch)
         return self._of_inputs(to_input(volumes[batch]) for batch in batches)
 
     def _of_inputs(self, inputs: Iterable) -> np.ndarray:
@@ -70,7 +75,7 @@ class Predictor:
 
     def _outputs(self, batch: Any) -> np.ndarray:
         n = len(batch)
-        filled = tf.pad(batch, [(0, PREDICT_BATCH - n), *[(0, 0)] * 4])
+        filled = tf.pad(batch, [(0, self._batch - n), *[(0, 0)] * 4])
         return self._infer(filled).numpy()[:n]
 
 

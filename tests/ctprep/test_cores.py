@@ -91,7 +91,8 @@ def blas_threads():
 
 def test_the_libraries_of_a_worker_keep_to_its_share(monkeypatch):
     monkeypatch.setattr(cores, "available_cores", lambda: 2)
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    for library in ("OMP", "OPENBLAS", "MKL"):  # Dask's clusters leave these behind
+        monkeypatch.delenv(f"{library}_NUM_THREADS", raising=False)
     for workers, share in ((2, 1), (1, 2)):
         pool = WorkerProcesses(workers)
         try:
