@@ -114,18 +114,18 @@ class TrainSettings:
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> "TrainSettings":
-        """Return the settings that `to_dict` wrote.
+        """Return the settings that `to_dict` wrote, in this version or an older one.
 
         Raises
         ------
         SettingsError
-            If a setting is missing, unknown or outside its limits.
+            If a setting is unknown or outside its limits, or one is missing that every version wrote.
         """
         names, saved = {field.name for field in fields(cls)}, BEFORE | saved
         odd = sorted(names ^ set(saved))
         if odd:
             raise SettingsError(
-                f"settings: {', '.join(odd)} missing or unknown; another version wrote them; use that version, or "
+                f"settings: {', '.join(odd)} missing or unknown; a newer version wrote them; use that version, or "
                 "train again"
             )
         return cls(**saved)

@@ -27,6 +27,9 @@ LARGEST_SIDE = 4096
 LARGEST_VOLUME_BYTES = 2**31 - 1 - 16
 """What Blosc packs at once."""
 
+BEFORE: dict[str, Any] = {}
+"""What was done before a field was there, for each that version 0.1 did not write; there is none so far."""
+
 STORED_SPACING_MM = (0.01, 100.0)
 
 
@@ -85,22 +88,29 @@ class Recipe:
             )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return every field, ready for JSON."""
-        return asdict(self)
+        """Return the fields, ready for JSON; those that say what was done before they were there are left out.
+
+        So a recipe has the same description, and the same digest, in every version that knows it.
+        """
+        return {name: value for name, value in asdict(self).items() if not (name in BEFORE and value == BEFORE[name])}
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> "Recipe":
-        """Return the recipe that `to_dict` described.
+        """Return the recipe that `to_dict` described, in this version or an older one.
 
         Raises
         ------
         RecipeError
-            If the description lacks a field, or has an unknown one.
+            If a field is unknown, or one is missing that every version wrote.
         """
         names = {field.name for field in fields(cls)}
-        if set(saved) != names:
-            raise RecipeError(f"recipe: has the fields {sorted(saved)}, expected {sorted(names)}")
-        return cls(**{name: _frozen(saved[name]) for name in names})
+        if unknown := sorted(saved.keys() - names):
+            raise RecipeError(
+                f"recipe: {', '.join(unknown)} is unknown here; use the ctprep that wrote it, or a newer one"
+            )
+        if missing := sorted(names - saved.keys() - BEFORE.keys()):
+            raise RecipeError(f"recipe: {', '.join(missing)} is missing; restore it, or convert the scans again")
+        return cls(**{name: _frozen(value) for name, value in (BEFORE | saved).items()})
 
     def check_arithmetic(self) -> None:
         """Raise `RecipeError` where this version prepares scans in another way than the recipe asks for."""

@@ -1,3 +1,5 @@
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from numcodecs.blosc import MAX_BUFFERSIZE
@@ -13,3 +15,34 @@ def test_a_volume_may_be_as_large_as_a_chunk_can_be(dtype):
     with pytest.raises(RecipeError, match="makes volumes of 2,147,483,648 bytes, at most 2,147,483,631 can be"):
         Recipe(shape=(1024, side, 1024), dtype=dtype)
     assert LARGEST_VOLUME_BYTES == MAX_BUFFERSIZE
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewerRecipe(Recipe):
+    """A recipe of a version to come."""
+
+    crop: str = "lungs"
+
+
+def test_a_recipe_of_an_older_version_means_what_it_meant_and_keeps_its_digest(monkeypatch):
+    older = Recipe(shape=(32, 32, 16))
+    monkeypatch.setattr("ctprep.recipe.BEFORE", {"crop": "none"})
+    read = NewerRecipe.from_dict(older.to_dict())
+    assert read == NewerRecipe(shape=(32, 32, 16), crop="none")
+    assert read.to_dict() == older.to_dict()
+    assert read.digest == older.digest
+    newer = NewerRecipe(shape=(32, 32, 16))
+    assert newer.digest != older.digest
+    assert NewerRecipe.from_dict(newer.to_dict()) == newer
+
+
+def test_a_recipe_of_a_newer_version_is_refused_by_name():
+    with pytest.raises(RecipeError, match="recipe: crop is unknown here; use the ctprep that wrote it"):
+        Recipe.from_dict(NewerRecipe().to_dict())
+
+
+def test_a_recipe_that_lacks_what_every_version_wrote_is_refused_by_name():
+    saved = Recipe().to_dict()
+    del saved["window"]
+    with pytest.raises(RecipeError, match="recipe: window is missing"):
+        Recipe.from_dict(saved)
