@@ -88,7 +88,7 @@ class VoxelGrid:
         return isinstance(other, VoxelGrid) and self.shape == other.shape and np.array_equal(self.affine, other.affine)
 
     def __hash__(self) -> int:
-        return hash((self.shape, self.affine.tobytes()))
+        return hash((self.shape, (self.affine + 0.0).tobytes()))  # -0.0 is 0.0
 
     @property
     def spacing_mm(self) -> tuple[float, float, float]:

@@ -105,14 +105,14 @@ def _read_cells(path: Path) -> tuple[list[str], list[dict[str, str]]]:
         raise CatalogError(f"{path}: cannot be read ({error.strerror}); give the table's path") from None
     try:
         reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
-        rows = [[cell.strip() for cell in row] for row in reader if any(map(str.strip, row))]
+        lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
     except csv.Error as error:
         raise CatalogError(f"{path.name}: is not a table ({error})") from None
-    if not rows:
+    if not lines:
         raise CatalogError(f"{path.name}: is empty; it must begin with a row of column names")
-    header, rows = _without_capitals(rows[0]), rows[1:]
-    _check_rows(path, header, rows)
-    return list(filter(None, header)), [_record(header, row) for row in rows]
+    header = _without_capitals(lines[0][1])
+    _check_rows(path, header, lines[1:])
+    return list(filter(None, header)), [_record(header, row) for _, row in lines[1:]]
 
 
 def _without_capitals(header: list[str]) -> list[str]:
@@ -131,7 +131,7 @@ def _delimiter(text: str) -> str:
     return max("\t,;", key=header.count)
 
 
-def _check_rows(path: Path, header: list[str], rows: list[list[str]]) -> None:
+def _check_rows(path: Path, header: list[str], lines: list[tuple[int, list[str]]]) -> None:
     names = [_column_name(column) for column in header if column]
     if len({name.casefold() for name in names}) < len(names):  # some disks ignore case
         raise CatalogError(f"{path.name}: names a column twice ({', '.join(filter(None, header))}); rename one")
@@ -139,9 +139,9 @@ def _check_rows(path: Path, header: list[str], rows: list[list[str]]) -> None:
         raise CatalogError(
             f"{path.name}: names a column in {longest} bytes, at most {LONGEST_COLUMN} can be; give it a shorter name"
         )
-    for number, row in enumerate(rows, start=2):
+    for number, row in lines:
         if len(row) != len(header):
-            raise CatalogError(f"{path.name}: row {number} has {len(row)} cells, the header has {len(header)}")
+            raise CatalogError(f"{path.name}: line {number} has {len(row)} cells, the header has {len(header)}")
 
 
 def _as_id(cell: str) -> str:

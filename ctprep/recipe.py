@@ -156,15 +156,23 @@ def _checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
     return checked
 
 
+def _numbers(values: Sequence[float]) -> tuple[float, ...]:
+    """Return values as floats, -0.0 as 0.0; nothing where they are no numbers."""
+    try:
+        return tuple(float(value) + 0.0 for value in values)
+    except (TypeError, ValueError):
+        return ()
+
+
 def _checked_window(window: Sequence[float]) -> tuple[float, ...]:
-    checked = tuple(float(bound) + 0.0 for bound in window)  # -0.0 is 0.0
+    checked = _numbers(window)
     if len(checked) != 2 or not all(map(math.isfinite, checked)) or not checked[0] < checked[1]:
         raise RecipeError(f"window: {window} is not a lower and a higher bound in HU, as in -1000 400")
     return checked
 
 
 def _checked_spacing(spacing_mm: Sequence[float]) -> tuple[float, ...]:
-    checked = tuple(map(float, spacing_mm))
+    checked = _numbers(spacing_mm)
     least, most = STORED_SPACING_MM
     if len(checked) != 3 or not all(least <= mm <= most for mm in checked):
         raise RecipeError(f"spacing: {spacing_mm} is not three sizes from {least:g} to {most:g} mm, as in 5 5 5")

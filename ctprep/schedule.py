@@ -91,6 +91,8 @@ def run_all(
         If there is no such scheduler, it goes away, or its processes die before they run anything.
     """
     check_scheduler(scheduler, workers)
+    if scheduler == AUTO:
+        raise SchedulerError(f"scheduler: {AUTO} is for who knows how long the tasks take; see `fastest_scheduler`")
     workers = workers or available_cores()
     if scheduler == "synchronous":
         for task in tasks:

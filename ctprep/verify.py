@@ -4,6 +4,7 @@ Nothing here repairs anything. Each finding says how that is done.
 """
 
 import math
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -65,9 +66,9 @@ class Verification:
 
 
 def verify(
-    path: Path,
+    path: str | os.PathLike[str],
     *,
-    raw: Path | None = None,
+    raw: str | os.PathLike[str] | None = None,
     sample: int | None = RAW_SAMPLE,
     seed: int = 0,
     progress: Progress | None = None,
@@ -76,9 +77,9 @@ def verify(
 
     Parameters
     ----------
-    path : Path
+    path : path
         The store.
-    raw : Path, optional
+    raw : path, optional
         The folder it was made from: a sample of the scans is prepared again and must give the same chunks.
     sample : int, optional
         How many of them; None for all.
@@ -100,7 +101,8 @@ def verify(
     StoreError
         If the store is replaced meanwhile.
     """
-    files = _files_in(raw) if raw is not None else {}
+    path = Path(path)
+    files = _files_in(Path(raw)) if raw is not None else {}
     try:
         store = open_store(path)
     except StoreNotFound:

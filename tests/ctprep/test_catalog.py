@@ -105,7 +105,8 @@ def test_a_scan_of_the_table_without_a_file_is_rejected_by_name(tmp_path):
     [
         (["name,label", "1,a"], "one of them must be named scan"),
         (["scan,label", "1,a", "1.nii,b"], "names 1 twice"),
-        (["scan,label", "1"], "row 2 has 1 cells"),
+        (["scan,label", "1"], "line 2 has 1 cells"),
+        (["", "scan,label", "a,1", "", '"b', 'c",1', "1"], "line 7 has 1 cells"),
         (["scan,label,age (y),age_y", "1,a,3,4"], "names a column twice"),
         (["scan,label,Age,AGE", "1,a,3,4"], "names a column twice"),
         (["scan,label," + 84 * "病", "1,a,3"], "names a column in 252 bytes, at most 250 can be"),

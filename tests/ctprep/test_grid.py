@@ -63,3 +63,12 @@ def test_target_centres_lie_where_the_formula_says(n_source, n_target):
     sampling = stretch((n_source,) * 3, (n_target,) * 3)
     expected = (np.arange(n_target) + 0.5) * n_source / n_target - 0.5
     assert np.allclose(sampling.scale[0] * np.arange(n_target) + sampling.offset[0], expected)
+
+
+def test_equal_grids_have_equal_hashes():
+    """A zero has two signs in an affine."""
+    positive, negative = np.diag([1.0, 1.0, 1.0, 1.0]), np.diag([1.0, 1.0, 1.0, 1.0])
+    negative[0, 1] = -0.0
+    one, other = VoxelGrid((4, 4, 4), positive), VoxelGrid((4, 4, 4), negative)
+    assert one == other
+    assert hash(one) == hash(other)

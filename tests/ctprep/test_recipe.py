@@ -46,3 +46,18 @@ def test_a_recipe_that_lacks_what_every_version_wrote_is_refused_by_name():
     del saved["window"]
     with pytest.raises(RecipeError, match="recipe: window is missing"):
         Recipe.from_dict(saved)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"window": None}, "window: None is not a lower"),
+        ({"window": ("a", "b")}, "window: .* is not a lower"),
+        ({"window": 5}, "window: 5 is not a lower"),
+        ({"spacing_mm": 5}, "spacing: 5 is not three sizes"),
+        ({"spacing_mm": ("a", 1, 1)}, "spacing: .* is not three sizes"),
+    ],
+)
+def test_what_is_no_row_of_numbers_is_refused_as_any_other_value(wrong, named):
+    with pytest.raises(RecipeError, match=named):
+        Recipe(**wrong)

@@ -256,6 +256,12 @@ def test_a_cluster_that_may_not_wait_for_workers_ends_the_run(make_tasks, tmp_pa
         results(make_tasks(4), tmp_path, empty.scheduler_address)
 
 
+def test_auto_is_no_scheduler_of_tasks(make_tasks, tmp_path):
+    """It is chosen by who knows the tasks, and is no address."""
+    with pytest.raises(SchedulerError, match="auto is for who knows how long the tasks take"):
+        results(make_tasks(1), tmp_path, "auto")
+
+
 CLUSTER = """
 import sys
 from distributed import LocalCluster

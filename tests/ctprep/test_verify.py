@@ -36,6 +36,7 @@ def test_nothing_is_found_where_nothing_is_wrong(raw, tmp_path, dtype):
 
 def test_a_sample_of_the_sources_is_prepared_again(raw, store):
     assert verify(store, raw=raw, sample=2).from_raw == 2
+    assert verify(str(store), raw=str(raw), sample=2) == verify(store, raw=raw, sample=2)
 
 
 def test_each_damaged_volume_is_named_and_converting_again_mends_exactly_it(raw, store, tmp_path):
