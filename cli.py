@@ -17,7 +17,7 @@ import click
 
 from ctmodel.errors import SettingsError
 from ctmodel.settings import (
-    BETWEEN,
+    INTERPOLATIONS,
     PRECISIONS,
     RESIDENCIES,
     STRATEGIES,
@@ -510,7 +510,11 @@ training_settings = options(
     ),
     training_setting("augment", click.Choice(STRENGTHS), "How far scans are turned, scaled, shifted, … at random."),
     training_setting("flip", bool, "Mirror left and right at random."),
-    training_setting("between", click.Choice(BETWEEN), "Turn and scale by the nearest voxel, or blur between voxels."),
+    training_setting(
+        "interpolation",
+        click.Choice(INTERPOLATIONS),
+        "How turned and scaled scans take their voxels; linear blurs them.",
+    ),
     training_setting("xla", bool, "Compile each step with XLA, for one GPU; on CPUs it is slower."),
 )
 

@@ -89,7 +89,7 @@ class Loop:
         self._outputs: list[Any] = []
         self._restore()
         self._augmentation = augmentation_of(
-            task.settings.augment, flip=task.settings.flip, nearest=task.settings.between == "nearest"
+            task.settings.augment, flip=task.settings.flip, nearest=task.settings.interpolation == "nearest"
         )
         self._volumes = settle(task.reader, task.split.rows("train"), task.execution.residency)
         self._upcoming = self._batches(len(self.history), first_step=self._steps)

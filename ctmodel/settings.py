@@ -14,11 +14,11 @@ THRESHOLDS = ("half", "validation")
 PRECISIONS = ("auto", "float32", "bfloat16")
 STRATEGIES = ("auto", "none", "mirrored", "workers")
 STRENGTHS = ("off", "light", "strong")
-BETWEEN = ("nearest", "linear")
+INTERPOLATIONS = ("nearest", "linear")
 RESIDENCIES = ("auto", "stream", "host", "device")
 
 
-BEFORE = {"between": "linear"}
+BEFORE = {"interpolation": "linear"}
 """What runs did whose settings lack a name."""
 
 
@@ -57,7 +57,7 @@ class TrainSettings:
         How far a scan is changed at random in each epoch; `ctmodel.augment.PRESETS` has the numbers.
     flip : bool
         Mirror left and right at random; off, because lungs are not symmetrical.
-    between : {"nearest", "linear"}
+    interpolation : {"nearest", "linear"}
         Whether a turned or scaled scan takes each voxel from the nearest one, or from between all around. That blurs,
         and a network that has seen blurred scans alone is wrong about how sure it may be of those that it predicts.
     xla : bool
@@ -94,7 +94,7 @@ class TrainSettings:
     threshold: str = "half"
     augment: str = "light"
     flip: bool = False
-    between: str = "nearest"
+    interpolation: str = "nearest"
     xla: bool = False
 
     def __post_init__(self) -> None:
@@ -222,7 +222,7 @@ _LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "threshold": (lambda value: value in THRESHOLDS, f"one of {', '.join(THRESHOLDS)}"),
     "augment": (lambda value: value in STRENGTHS, f"one of {', '.join(STRENGTHS)}"),
     "flip": _flag(),
-    "between": (lambda value: value in BETWEEN, f"one of {', '.join(BETWEEN)}"),
+    "interpolation": (lambda value: value in INTERPOLATIONS, f"one of {', '.join(INTERPOLATIONS)}"),
     "xla": _flag(),
 }
 

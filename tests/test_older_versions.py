@@ -75,5 +75,5 @@ def test_a_run_is_evaluated_and_predicted_with(home):
 
 def test_a_finished_run_is_known_by_the_settings_that_it_was_begun_with(home):
     settings = Run(home / "run").settings()
-    assert settings.between == "linear"
+    assert settings.interpolation == "linear"
     assert train(home / "out.zarr", home / "run", settings, resume=True).status == "already finished"

@@ -19,7 +19,7 @@ settings = st.builds(
     seed=st.integers(0, 2**32 - 1),
     augment=st.sampled_from(["off", "light", "strong"]),
     flip=st.booleans(),
-    between=st.sampled_from(["nearest", "linear"]),
+    interpolation=st.sampled_from(["nearest", "linear"]),
     xla=st.booleans(),
 )
 
@@ -46,7 +46,7 @@ def test_settings_survive_json(chosen):
         ({"seed": 2**32}, "seed: 4294967296"),
         ({"threshold": "best"}, "half, validation"),
         ({"class_weights": 1}, "class_weights: 1"),
-        ({"between": "cubic"}, "between: 'cubic', expected one of nearest, linear"),
+        ({"interpolation": "cubic"}, "interpolation: 'cubic', expected one of nearest, linear"),
         ({"augment": "weak"}, "augment: 'weak', expected one of off, light, strong"),
     ],
 )
@@ -64,8 +64,8 @@ def test_saved_settings_of_another_version_are_refused(change):
 
 def test_settings_of_version_0_1_mean_what_they_meant():
     saved = TrainSettings().to_dict()
-    del saved["between"]
-    assert TrainSettings.from_dict(saved) == TrainSettings(between="linear")
+    del saved["interpolation"]
+    assert TrainSettings.from_dict(saved) == TrainSettings(interpolation="linear")
 
 
 def test_differences_name_both_values():
