@@ -52,8 +52,9 @@ $(DEMO)/results.txt: $(DEMO)/run/scores.json
 	@$(BIN)/ctmodel evaluate $(DEMO)/run > $@.part
 	@mv $@.part $@
 
+# A process for each core; python -m pytest runs the same tests in one.
 test: $(VENV)/ready
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(VENV)/ready
 	$(BIN)/ruff check

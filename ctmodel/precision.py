@@ -48,10 +48,11 @@ def precision_for_predictions(trained: str) -> str:
 
 
 def _is_garbled(precision: str) -> bool:
-    """Return whether a precision comes out wrongly: bfloat16, where oneDNN emulates it.
+    """Return whether a precision comes out wrongly, or not at all: bfloat16, where oneDNN has no AMX for it.
 
-    In TensorFlow 2.21 without AMX its 3D convolutions of 3 x 3 x 3 leave memory that nobody wrote in the results where
-    the grid is less than three voxels wide: forwards from one channel on a single voxel, else in the filters' gradient.
+    In TensorFlow 2.21 with AVX-512 alone, its 3D convolutions of 3 x 3 x 3 leave memory that nobody wrote in the
+    results where the grid is less than three voxels wide: forwards from one channel on a single voxel, else in the
+    filters' gradient. With AVX2 alone there are no convolutions in bfloat16.
     """
     return precision == "bfloat16" and kernels() == "oneDNN" and MATRIX_UNIT not in cpu_flags()
 
