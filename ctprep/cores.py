@@ -64,8 +64,8 @@ def _quota_of_version_1(folder: Path) -> float:
 def threads_shared_among(workers: int) -> Iterator[None]:
     """Let the processes that are started in the block have the threads of their share of the cores.
 
-    Each would otherwise start as many for its linear algebra as there are cores: 16 processes on 16 cores took 2.3
-    times as long for that. What the user has set stays.
+    Each would otherwise start as many for its linear algebra as there are cores, which then wait for each other. What
+    the user has set stays.
 
     Parameters
     ----------
