@@ -212,7 +212,9 @@ def divide(store: Store, settings: TrainSettings) -> Split:
 def _network(task: Task, *, resume: bool) -> NetworkRecord:
     """Return which network to train; a run goes on with the precision that was chosen when it was begun."""
     settings, store = task.settings, task.store
-    if resume and settings.precision == "auto" and not task.run.is_empty:
+    if resume and task.run.is_finished:  # nothing is left to compute
+        precision = task.run.network().precision
+    elif resume and settings.precision == "auto" and not task.run.is_empty:
         precision = choose_precision(task.run.network().precision)
     else:
         precision = choose_precision(settings.precision)

@@ -107,3 +107,11 @@ def test_a_run_keeps_its_precision_on_another_device(store_path, tmp_path, monke
     assert evaluate(tmp_path / "run").scores == resumed.scores
     with pytest.raises(RunMismatch, match="precision: 'auto', now 'bfloat16'"):
         train(store_path, tmp_path / "run", dataclasses.replace(auto, precision="bfloat16"), resume=True)
+
+
+def test_a_finished_run_is_finished_whatever_this_machine_can_compute(finished, store_path, monkeypatch):
+    def refuse(name):
+        raise SettingsError(name)
+
+    monkeypatch.setattr(sys.modules["ctmodel.train"], "choose_precision", refuse)
+    assert train(store_path, finished.run, TINY, resume=True).status == "already finished"
