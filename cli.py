@@ -27,9 +27,9 @@ from ctmodel.settings import (
     TrainSettings,
 )
 from ctprep.errors import CTPrepError, NothingConverted, PhantomError, RecipeError
-from ctprep.interruption import ending_on_signals
+from ctprep.execution.stopping import ending_on_signals
 from ctprep.phantom.settings import DIFFICULTIES, CohortSettings
-from ctprep.recipe import STORED_DTYPES, Recipe
+from ctprep.volume.recipe import STORED_DTYPES, Recipe
 
 EXIT_FOUND = 1
 EXIT_REJECTED = 3
@@ -225,7 +225,7 @@ def cohort_setting(name: str, kind: Any, text: str) -> Callable[[Command], Comma
 @click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one for each core]")
 def phantom(raw: Path, masks: Path | None, workers: int | None, **settings: Any) -> None:
     """Write a synthetic chest-CT cohort, with its truth, into the new folder RAW."""
-    from ctprep.cores import available_cores
+    from ctprep.execution.cores import available_cores
     from ctprep.phantom import write_cohort
 
     try:
@@ -244,7 +244,7 @@ def phantom(raw: Path, masks: Path | None, workers: int | None, **settings: Any)
 @as_json
 def plan(raw: Path, out: Path, as_json: bool, rebuild: bool, **choices: Any) -> None:
     """Show what convert would do to each scan of RAW, and why. Nothing is written."""
-    from ctprep.convert import plan_conversion
+    from ctprep.conversion.convert import plan_conversion
 
     recipe, catalog = _recipe(choices), _catalog(raw, choices)
     planned = plan_conversion(catalog, out, recipe=recipe, rebuild=rebuild)
@@ -292,7 +292,7 @@ def convert(
     The folders directly below RAW are the classes, unless --labels gives a table. A second run reuses what is
     unchanged; an interrupted one resumes.
     """
-    from ctprep.convert import convert as convert_scans
+    from ctprep.conversion.convert import convert as convert_scans
 
     recipe, catalog = _recipe(choices), _catalog(raw, choices)
     try:
@@ -341,8 +341,8 @@ def _class_counts(store: Any) -> str:
 @as_json
 def info(store: Path, as_json: bool) -> None:
     """Show what is in STORE, its recipe and its digest."""
-    from ctprep.store import open_store
-    from ctprep.summary import summarize
+    from ctprep.store.store import open_store
+    from ctprep.views.summary import summarize
 
     summary = summarize(open_store(store))
     if as_json:
@@ -360,8 +360,8 @@ def info(store: Path, as_json: bool) -> None:
 @as_json
 def verify(store: Path, raw: Path | None, sample: int | None, every: bool, as_json: bool) -> None:
     """Read every byte of STORE and name what is not as it was written."""
-    from ctprep.verify import RAW_SAMPLE
-    from ctprep.verify import verify as verify_store
+    from ctprep.store.verify import RAW_SAMPLE
+    from ctprep.store.verify import verify as verify_store
 
     if raw is None and (sample or every):
         raise click.UsageError("--sample and --all say what is prepared again from --raw RAW; add it")
@@ -399,7 +399,7 @@ def _shown(value: Any) -> str:
 @click.option("--out", type=PATH, help="The file to write.  [default: the scan's name, here]")
 def export(store: Path, scan: str, out: Path | None) -> None:
     """Write one volume of STORE as NIfTI, in HU, in its place in the world."""
-    from ctprep.export import export as export_scan
+    from ctprep.views.export import export as export_scan
 
     say(str(export_scan(store, scan, out or Path(scan.rpartition("/")[2] + ".nii.gz"))))
 
@@ -410,8 +410,8 @@ def export(store: Path, scan: str, out: Path | None) -> None:
 @click.option("--scans-per-class", type=click.IntRange(min=1), help="How many of each class.  [default: 6]")
 def montage(store: Path, out: Path, scans_per_class: int | None) -> None:
     """Draw slices of some scans of every class of STORE into the picture OUT.png."""
-    from ctprep.montage import SCANS_PER_CLASS
-    from ctprep.montage import montage as draw_montage
+    from ctprep.views.montage import SCANS_PER_CLASS
+    from ctprep.views.montage import montage as draw_montage
 
     say(str(draw_montage(store, out, scans_per_class=scans_per_class or SCANS_PER_CLASS)))
 
@@ -430,7 +430,7 @@ def _recipe(choices: dict[str, Any]) -> Recipe:
 
 
 def _catalog(raw: Path, choices: dict[str, Any]) -> Any:
-    from ctprep.catalog import find_scans
+    from ctprep.scans.catalog import find_scans
 
     catalog = find_scans(
         raw,
@@ -557,8 +557,8 @@ def train(store: Path, run: Path, resume: bool, tensorboard: Path | None, as_jso
     Patients are divided into a training part, a validation part that chooses the epoch, and a test part that is
     scored once. The run folder keeps all of it.
     """
-    from ctmodel.board import Board
-    from ctmodel.train import train as train_network
+    from ctmodel.training.train import train as train_network
+    from ctmodel.views.board import Board
 
     try:
         execution = Execution(**{field.name: settings.pop(field.name) for field in fields(Execution)})
@@ -587,7 +587,7 @@ def augment(store: Path, scan: str, out: Path, augment: str, flip: bool, seed: i
 
     Where scans are mixed, as strong does, the other one is left out.
     """
-    from ctmodel.augmented import write_augmented
+    from ctmodel.views.augmented import write_augmented
 
     say(str(write_augmented(store, scan, out, strength=augment, flip=flip, seed=seed)))
 
@@ -601,7 +601,7 @@ def evaluate(run: Path, store: Path | None, as_json: bool) -> None:
 
     Scans whose patient or file the run has learnt from are left out.
     """
-    from ctmodel.evaluate import evaluate as evaluate_run
+    from ctmodel.prediction.evaluate import evaluate as evaluate_run
 
     _print_scores(evaluate_run(run, store).scores, as_json)
 
@@ -612,7 +612,7 @@ def evaluate(run: Path, store: Path | None, as_json: bool) -> None:
 @as_json
 def predict(run: Path, scans: tuple[Path, ...], as_json: bool) -> None:
     """Predict the class of raw SCANS (NIfTI), prepared as those RUN was trained on."""
-    from ctmodel.predict import predict_each
+    from ctmodel.prediction.predict import predict_each
 
     bad = 0
     with progress_bar(len(scans)) as advance:

@@ -29,7 +29,7 @@ class TrainSettings:
     Attributes
     ----------
     network : str
-        Name of the network, one of `ctmodel.network.NETWORKS`.
+        Name of the network, one of `ctmodel.networks.build.NETWORKS`.
     precision : {"auto", "float32", "bfloat16"}
         What the network computes with, in training and ever after; auto is bfloat16 where the device has it in
         hardware, else float32. The run keeps which it was.
@@ -54,7 +54,7 @@ class TrainSettings:
     threshold : {"half", "validation"}
         The probability from which a scan is called positive: 0.5, or the one that is best on validation.
     augment : {"off", "light", "strong"}
-        How far a scan is changed at random in each epoch; `ctmodel.augment.PRESETS` has the numbers.
+        How far a scan is changed at random in each epoch; `ctmodel.data.augment.PRESETS` has the numbers.
     flip : bool
         Mirror left and right at random; off, because lungs are not symmetrical.
     interpolation : {"nearest", "linear"}

@@ -1,17 +1,23 @@
 """Files that are written whole or not at all, and read without trusting what lies in their place."""
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
 import stat
+from collections.abc import Iterator
 from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from ctprep.errors import CTPrepError, TargetError
+
 MOST_JSON_BYTES = 1 << 30
 
 UNFINISHED = ".writing"
+
+APPEARED = "move away what appeared in its place, and run it again"
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -71,3 +77,24 @@ def read_json(path: Path) -> Any:
         return json.loads(read_regular(path, MOST_JSON_BYTES))
     except (OSError, ValueError, RecursionError):
         return None
+
+
+@contextlib.contextmanager
+def as_target_error(target: Path) -> Iterator[None]:
+    """Turn an OSError of writing into the `TargetError` that says which way out there is."""
+    try:
+        yield
+    except OSError as error:
+        if isinstance(error, CTPrepError):
+            raise
+        ways_out = {
+            errno.ENOSPC: "free some space and run it again, it resumes",
+            errno.EDQUOT: "free some space and run it again, it resumes",
+            errno.ENOENT: "create its parent folder first",
+            errno.ENOLCK: "choose a target on a file system that has locks",
+            errno.EEXIST: APPEARED,
+            errno.ENOTEMPTY: APPEARED,
+            errno.ENOTDIR: APPEARED,
+        }
+        way_out = ways_out.get(error.errno or 0, "choose a target that can be written")
+        raise TargetError(f"{target}: cannot be written ({error.strerror or error}); {way_out}") from None

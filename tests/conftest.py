@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from ctprep.interruption import SIGNALS
-from ctprep.seal import ROOT, seal
+from ctprep.execution.stopping import SIGNALS
+from ctprep.store.seal import ROOT, seal
 
 settings.register_profile(
     "ctprep",

@@ -8,7 +8,7 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
-from ctprep.recipe import Recipe
+from ctprep.volume.recipe import Recipe
 
 
 def reference_volume(path: Path, recipe: Recipe) -> np.ndarray:

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -11,24 +12,60 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = ("ctprep", "ctmodel")
 
 OWNERS = {
-    "dask": {"ctprep/schedule.py"},
-    "distributed": {"ctprep/cluster.py"},
-    "google_crc32c": {"ctprep/chunk.py"},
-    "isal": {"ctprep/nifti.py"},
-    "nibabel": {"ctprep/nifti_header.py"},
-    "numcodecs": {"ctprep/chunk.py"},
-    "zarr": {"ctprep/store.py", "ctprep/store_format.py"},
-    "tensorflow": {"ctmodel/backend.py"},
-    "keras": {"ctmodel/backend.py"},
+    "dask": {"ctprep/execution/schedule.py"},
+    "distributed": {"ctprep/execution/cluster.py"},
+    "google_crc32c": {"ctprep/store/chunk.py"},
+    "isal": {"ctprep/scans/readers/nifti.py"},
+    "nibabel": {"ctprep/scans/readers/nifti_header.py"},
+    "numcodecs": {"ctprep/store/chunk.py"},
+    "zarr": {"ctprep/store/store.py", "ctprep/store/format.py"},
+    "tensorflow": {"ctmodel/devices/backend.py"},
+    "keras": {"ctmodel/devices/backend.py"},
     "click": {"cli.py"},
     "tqdm": {"cli.py"},
 }
 """Heavy or replaceable libraries, and the only files that know them."""
 
-CTPREP_FOR_CTMODEL = {"cores", "errors", "interruption", "prepare", "recipe", "store"}
+LAYERS = {
+    "ctprep": (
+        ("views", "conversion", "phantom"),
+        ("store",),
+        ("preparation",),
+        ("scans",),
+        ("execution",),
+        ("volume",),
+        ("files",),
+        ("errors",),
+    ),
+    "ctmodel": (
+        ("training",),
+        ("views",),
+        ("prediction",),
+        ("run",),
+        ("networks",),
+        ("data",),
+        ("scoring",),
+        ("devices",),
+        ("settings",),
+        ("errors",),
+    ),
+}
+"""The rooms of each package, from the roof to the ground: each imports only from itself and from rooms below it."""
+
+MOST_FILES = 10
+"""In a room, beside its `__init__`; in the one that draws phantoms there may be more."""
+
+CTPREP_FOR_CTMODEL = {"errors", "execution.cores", "execution.stopping", "preparation", "store.store", "volume.recipe"}
 """The bridge: what ctmodel may know of ctprep."""
 
-LIGHT = ("ctprep.recipe", "ctprep.errors", "ctprep.phantom.settings", "ctmodel.settings", "ctmodel.errors", "cli")
+LIGHT = (
+    "ctprep.volume.recipe",
+    "ctprep.errors",
+    "ctprep.phantom.settings",
+    "ctmodel.settings",
+    "ctmodel.errors",
+    "cli",
+)
 """What help needs; it must import nothing heavy."""
 
 
@@ -73,13 +110,49 @@ def test_ctmodel_reaches_ctprep_over_the_bridge_only(path):
     assert known <= CTPREP_FOR_CTMODEL
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_modules_form_no_circle(package):
-    graph = {
-        f"{'.'.join(path.relative_to(ROOT).with_suffix('').parts)}": imported(path)
+def room_of(module: str) -> str:
+    """Return the room of a module: of `ctprep.store.chunk` it is `store`."""
+    return module.split(".")[1]
+
+
+def modules_of(package: str) -> dict[str, Path]:
+    """Return the modules of a package by their names, without the packages themselves."""
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts): path
         for path in sorted((ROOT / package).rglob("*.py"))
         if path.name != "__init__.py"
     }
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_room_stands_on_a_floor(package):
+    floors = [room for floor in LAYERS[package] for room in floor]
+    assert sorted(floors) == sorted({room_of(module) for module in modules_of(package)})
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_import_runs_upwards(package):
+    floor_of = {room: floor for floor, rooms in enumerate(LAYERS[package]) for room in rooms}
+    upwards = [
+        f"{module} -> {other}"
+        for module, path in modules_of(package).items()
+        for other in sorted(imported(path))
+        if other.startswith(f"{package}.") and room_of(module) != room_of(other)
+        if floor_of[room_of(other)] <= floor_of[room_of(module)]
+    ]
+    assert upwards == []
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_room_is_crowded(package):
+    rooms = Counter(path.parent.relative_to(ROOT).as_posix() for path in modules_of(package).values())
+    crowded = {room: n for room, n in rooms.items() if n > MOST_FILES and room != "ctprep/phantom"}
+    assert crowded == {}
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_modules_form_no_circle(package):
+    graph = {module: imported(path) for module, path in modules_of(package).items()}
     done: set[str] = set()
 
     def visit(module: str, above: tuple[str, ...]) -> None:

@@ -17,8 +17,8 @@ import pytest
 from click.testing import CliRunner
 
 import cli
-from ctmodel.scores import Predictions, Threshold, score
-from ctprep.staging import Staging
+from ctmodel.scoring.scores import Predictions, Threshold, score
+from ctprep.conversion.staging import Staging
 from tests.conftest import write_scan
 
 ROOT = Path(__file__).parents[1]
@@ -257,7 +257,7 @@ def test_an_interruption_is_said_with_a_way_on(raw, type_in, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["ctprep.convert"], "run_all", interrupted)
+    monkeypatch.setattr(sys.modules["ctprep.conversion.convert"], "run_all", interrupted)
     result = type_in("ctprep convert raw out.zarr")
     assert result.exit_code == 1
     assert "run the same command again" in one_line(result)
@@ -292,7 +292,7 @@ def test_a_defect_is_one_line_too_unless_asked_for_more(raw, type_in, monkeypatc
     def defect(*args, **kwargs):
         raise ZeroDivisionError("a\ndefect")
 
-    monkeypatch.setattr(sys.modules["ctprep.convert"], "run_all", defect)
+    monkeypatch.setattr(sys.modules["ctprep.conversion.convert"], "run_all", defect)
     result = type_in("ctprep convert raw out.zarr")
     assert result.exit_code == 1
     assert one_line(result).startswith(r"Error: unexpected ZeroDivisionError: a\ndefect; set CTPREP_DEBUG=1")
@@ -388,7 +388,7 @@ def as_shown(line):
 PREDICTING = """
 import cli
 from pathlib import Path
-from ctmodel.predict import Prediction
+from ctmodel.prediction.predict import Prediction
 with cli.progress_bar(3) as advance:
     for name in "ab":
         cli._print_prediction(Prediction(Path(name), {"ill": 1.0}, "ill"), as_json=False)
@@ -399,7 +399,7 @@ with cli.progress_bar(3) as advance:
 
 TRAINING = """
 import cli
-from ctmodel.history import Epoch, EpochReport, Pace
+from ctmodel.run.history import Epoch, EpochReport, Pace
 with cli.training_bar(100) as report:
     for number in range(1, 12):
         epoch = Epoch(number, 0.001, 0.6931, 0.5, 0.5, 0.6931, 0.5, 0.5)

@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ctmodel.evaluate import evaluate
-from ctmodel.predict import predict
-from ctmodel.run_folder import Run
-from ctmodel.train import train
-from ctprep.catalog import find_scans
-from ctprep.convert import convert
-from ctprep.store import open_store
-from ctprep.verify import verify
+from ctmodel.prediction.evaluate import evaluate
+from ctmodel.prediction.predict import predict
+from ctmodel.run.run_folder import Run
+from ctmodel.training.train import train
+from ctprep.conversion.convert import convert
+from ctprep.scans.catalog import find_scans
+from ctprep.store.store import open_store
+from ctprep.store.verify import verify
 from tests.conftest import write_scan
 
 KEPT = Path(__file__).parent / "data" / "version_0.1"

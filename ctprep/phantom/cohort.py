@@ -14,11 +14,11 @@ from pathlib import Path
 import numpy as np
 
 from ctprep.errors import PhantomError
-from ctprep.nifti import write_nifti
+from ctprep.execution.pool import WorkerProcesses
 from ctprep.phantom.scan import make_scan
 from ctprep.phantom.settings import CohortSettings
 from ctprep.phantom.shapes import Array
-from ctprep.worker_pool import WorkerProcesses
+from ctprep.scans.readers.nifti import write_nifti
 
 TRUTH = "truth.csv"
 DECIMALS = 6  # of the numbers in the truth table

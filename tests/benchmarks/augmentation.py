@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ctmodel import augment
-from ctmodel.backend import tf
-from ctmodel.fit import Trainer
-from ctmodel.network import NETWORKS, build
+from ctmodel.data import augment
+from ctmodel.devices.backend import tf
+from ctmodel.networks.build import NETWORKS, build
+from ctmodel.training.fit import Trainer
 
 SHAPE, BATCH = (64, 64, 32), 8
 RUNS = 15

@@ -24,8 +24,8 @@ from typing import Any
 import nibabel
 import numpy as np
 
-from ctprep.nifti import write_nifti
 from ctprep.phantom import CohortSettings, make_scan
+from ctprep.scans.readers.nifti import write_nifti
 
 PEERS = Path(__file__).parent / "peers"
 ENVIRONMENTS = Path(__file__).parents[2] / ".venv" / "peers"

@@ -18,16 +18,16 @@ from typing import Any
 import numpy as np
 from stores import write_store
 
-from ctmodel.augment import augmentation_of
-from ctmodel.backend import accelerator, keras, tf
-from ctmodel.batches import open_volumes
-from ctmodel.fit import Trainer
-from ctmodel.network import build
-from ctmodel.order import epoch_batches
-from ctmodel.pipeline import training_epoch
-from ctmodel.precision import POLICIES
-from ctmodel.residency import Volumes, settle
+from ctmodel.data.augment import augmentation_of
+from ctmodel.data.batches import open_volumes
+from ctmodel.data.order import epoch_batches
+from ctmodel.data.pipeline import training_epoch
+from ctmodel.data.residency import Volumes, settle
+from ctmodel.devices.backend import accelerator, keras, tf
+from ctmodel.devices.precision import POLICIES
+from ctmodel.networks.build import build
 from ctmodel.settings import TrainSettings
+from ctmodel.training.fit import Trainer
 
 SHAPE = (64, 64, 32)
 N_SCANS, DISTINCT = 2048, 512

@@ -22,9 +22,9 @@ from stores import write_store
 from streaming import N_SCANS, SHAPE, Epoch, our_pipeline, our_reader
 
 from ctprep import Recipe, convert
-from ctprep.chunk import RESIDUE
-from ctprep.nifti import write_nifti
 from ctprep.phantom import CohortSettings, make_scan
+from ctprep.scans.readers.nifti import write_nifti
+from ctprep.store.chunk import RESIDUE
 
 LUNG1 = Path(__file__).parents[3] / "shared" / "data" / "chest" / "lung1.nii.gz"
 SCANS = 24
@@ -48,11 +48,11 @@ class NoDigest:
 def without_integrity() -> Iterator[None]:
     with ExitStack() as patches:
         for name, stand_in in {
-            "ctprep.nifti.hashlib": SimpleNamespace(sha256=NoDigest),
-            "ctprep.chunk.google_crc32c": SimpleNamespace(value=lambda _content: 0),
-            "ctprep.work_folder._crc32": lambda _entry: 0,
-            "ctprep.seal.seal_of": lambda _files: "0" * 64,
-            "ctprep.staging.sync_file_system": lambda _path: None,
+            "ctprep.scans.readers.nifti.hashlib": SimpleNamespace(sha256=NoDigest),
+            "ctprep.store.chunk.google_crc32c": SimpleNamespace(value=lambda _content: 0),
+            "ctprep.conversion.work_folder._crc32": lambda _entry: 0,
+            "ctprep.store.seal.seal_of": lambda _files: "0" * 64,
+            "ctprep.conversion.staging.sync_file_system": lambda _path: None,
         }.items():
             patches.enter_context(mock.patch(name, stand_in))
         yield
@@ -90,7 +90,7 @@ def compare_reading(folder: Path) -> None:
         rates: dict[str, list[float]] = {"with": [], "without": []}
         for _ in range(READING_RUNS):
             rates["with"].append(rate_of(epoch))
-            with mock.patch("ctprep.chunk.google_crc32c", SimpleNamespace(value=lambda _content: RESIDUE)):
+            with mock.patch("ctprep.store.chunk.google_crc32c", SimpleNamespace(value=lambda _content: RESIDUE)):
                 rates["without"].append(rate_of(epoch))
         checked, unchecked = (statistics.median(rates[kind]) for kind in ("with", "without"))
         cost = 1 - checked / unchecked

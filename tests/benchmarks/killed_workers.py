@@ -23,8 +23,8 @@ import numpy as np
 from distributed import LocalCluster
 
 from ctprep import convert
-from ctprep.nifti_header import encode_header
 from ctprep.phantom import CohortSettings, make_scan
+from ctprep.scans.readers.nifti_header import encode_header
 
 WORKERS = 4
 MARGIN = ((128, 128), (128, 128), (64, 64))

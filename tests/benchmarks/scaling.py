@@ -27,12 +27,12 @@ from pathlib import Path
 import numpy as np
 from isal import igzip
 
-from ctprep.nifti import write_nifti
-from ctprep.nifti_header import encode_header
+from ctprep.conversion.scan_task import ScanTask, convert_scan, lost_scan
+from ctprep.execution.schedule import run_all
 from ctprep.phantom import CohortSettings, make_scan, write_cohort
-from ctprep.recipe import Recipe
-from ctprep.scan_task import ScanTask, convert_scan, lost_scan
-from ctprep.schedule import run_all
+from ctprep.scans.readers.nifti import write_nifti
+from ctprep.scans.readers.nifti_header import encode_header
+from ctprep.volume.recipe import Recipe
 
 CTPREP = Path(sys.executable).with_name("ctprep")
 LUNG1 = Path(__file__).parents[3] / "shared" / "data" / "chest" / "lung1.nii.gz"

@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from ctprep import Recipe
-from ctprep.attempts import attempt
-from ctprep.scan_task import ScanTask
-from ctprep.schedule import TASKS_PER_WORKER, run_all
+from ctprep.conversion.scan_task import ScanTask
+from ctprep.execution.attempts import attempt
+from ctprep.execution.schedule import TASKS_PER_WORKER, run_all
 
 SCANS = 4096
 WORKERS = 2

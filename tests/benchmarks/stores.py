@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from ctprep.chunk import chunk_checksum, chunk_path, encode_chunk
 from ctprep.phantom import CohortSettings, make_scan
-from ctprep.recipe import Recipe
-from ctprep.records import RECORD, Records
-from ctprep.scan import Scan
-from ctprep.store_format import StoreContents, write_tables
+from ctprep.scans.scan import Scan
+from ctprep.store.chunk import chunk_checksum, chunk_path, encode_chunk
+from ctprep.store.format import StoreContents, write_tables
+from ctprep.store.records import RECORD, Records
+from ctprep.volume.recipe import Recipe
 
 PHANTOMS = 16
 LOWER, WIDTH = -1000, 1400

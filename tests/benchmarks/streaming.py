@@ -104,8 +104,8 @@ def measure_rates(folder: Path, rounds: int) -> None:
 
 def write_peers(folder: Path) -> None:
     """Write the same volumes as a NumPy array and as TFRecords."""
-    from ctmodel.backend import tf
-    from ctprep.store import open_store
+    from ctmodel.devices.backend import tf
+    from ctprep.store.store import open_store
 
     store = open_store(folder / "scans.zarr")
     volumes = np.lib.format.open_memmap(folder / "volumes.npy", "w+", np.float16, (len(store), *SHAPE))
@@ -136,10 +136,10 @@ def exhaust(steps: object) -> None:
 
 def our_pipeline(residency: str) -> Callable[[Path], Epoch]:
     def prepare(store: Path) -> Epoch:
-        from ctmodel.augment import Augmentation
-        from ctmodel.batches import open_volumes
-        from ctmodel.pipeline import training_dataset
-        from ctmodel.residency import settle
+        from ctmodel.data.augment import Augmentation
+        from ctmodel.data.batches import open_volumes
+        from ctmodel.data.pipeline import training_dataset
+        from ctmodel.data.residency import settle
 
         opened, reader = open_volumes(store)
         volumes = settle(reader, np.arange(len(opened)), residency)
@@ -163,7 +163,7 @@ def visits(n_scans: int) -> int:
 
 
 def our_reader(store: Path) -> Epoch:
-    from ctmodel.batches import open_volumes
+    from ctmodel.data.batches import open_volumes
 
     _, reader = open_volumes(store)
     order = orders(N_SCANS, VISITS)
@@ -199,7 +199,7 @@ def by_inflation(store: Path) -> Epoch:
     """Inflate chunks that are in memory, on two threads, into the same volume: what no reader can do without."""
     import numcodecs.blosc
 
-    from ctprep.chunk import CHECKSUM_BYTES, chunk_path
+    from ctprep.store.chunk import CHECKSUM_BYTES, chunk_path
 
     chunks = [(store / chunk_path(row)).read_bytes()[:-CHECKSUM_BYTES] for row in range(N_SCANS)]
     threads, order = ThreadPoolExecutor(2), orders(N_SCANS, VISITS)
@@ -220,7 +220,7 @@ def by_inflation(store: Path) -> Epoch:
 def by_zarr(store: Path) -> Epoch:
     import zarr
 
-    from ctmodel.backend import tf
+    from ctmodel.devices.backend import tf
 
     volumes = zarr.open_group(store, mode="r")["volume"]
     order = orders(N_SCANS, 1)
@@ -235,7 +235,7 @@ def by_zarr(store: Path) -> Epoch:
 
 
 def by_tfrecord(store: Path) -> Epoch:
-    from ctmodel.backend import tf
+    from ctmodel.devices.backend import tf
 
     def parse(record: object) -> object:
         example = tf.io.parse_single_example(record, {"volume": tf.io.FixedLenFeature((), tf.string)})
@@ -264,7 +264,7 @@ def by_memmap(store: Path) -> Epoch:
 
 
 def by_memmap_generator(store: Path) -> Epoch:
-    from ctmodel.backend import tf
+    from ctmodel.devices.backend import tf
 
     volumes = np.load(store.parent / "volumes.npy", mmap_mode="r")
     order = orders(N_SCANS, VISITS)
@@ -279,7 +279,7 @@ def by_memmap_generator(store: Path) -> Epoch:
 
 
 def by_tensor_slices(store: Path) -> Epoch:
-    from ctmodel.backend import tf
+    from ctmodel.devices.backend import tf
 
     volumes = tf.constant(np.load(store.parent / "volumes.npy"))
     dataset = tf.data.Dataset.from_tensor_slices(volumes).repeat(VISITS).batch(BATCH).prefetch(2)
@@ -292,7 +292,7 @@ def by_tensor_slices(store: Path) -> Epoch:
 
 
 def by_tensor_gather(store: Path) -> Epoch:
-    from ctmodel.backend import tf
+    from ctmodel.devices.backend import tf
 
     volumes = tf.constant(np.load(store.parent / "volumes.npy"))
     order = orders(N_SCANS, VISITS)
@@ -358,9 +358,9 @@ PEAK = """
 import re, sys
 sys.path.insert(0, {here!r})
 import numpy as np
-from ctmodel.augment import Augmentation
-from ctmodel.batches import open_volumes
-from ctmodel.pipeline import training_dataset
+from ctmodel.data.augment import Augmentation
+from ctmodel.data.batches import open_volumes
+from ctmodel.data.pipeline import training_dataset
 def peak():
     return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) / 1e3
 _, reader = open_volumes({store!r})
@@ -391,12 +391,12 @@ def measure_start(folder: Path, rounds: int) -> None:
 START = """
 import sys, time
 import numpy as np
-import ctmodel.backend
-from ctmodel.augment import augmentation_of
-from ctmodel.batches import open_volumes
-from ctmodel.order import epoch_batches
-from ctmodel.pipeline import training_epoch
-from ctmodel.residency import settle
+import ctmodel.devices.backend
+from ctmodel.data.augment import augmentation_of
+from ctmodel.data.batches import open_volumes
+from ctmodel.data.order import epoch_batches
+from ctmodel.data.pipeline import training_epoch
+from ctmodel.data.residency import settle
 from ctmodel.settings import TrainSettings
 def lap(name, begin):
     print(name, time.perf_counter() - begin)

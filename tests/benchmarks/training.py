@@ -21,22 +21,22 @@ from typing import Any
 
 import numpy as np
 
-from ctmodel.ahead import started
-from ctmodel.augment import Augmentation, augmentation_of
-from ctmodel.backend import make_reproducible, tf
-from ctmodel.batches import open_volumes
-from ctmodel.checkpoint import Checkpoint, save_checkpoint
-from ctmodel.fit import Trainer
-from ctmodel.history import Pace
-from ctmodel.loop import timed
-from ctmodel.network import build
-from ctmodel.order import cut_batches, epoch_batches, epoch_order
-from ctmodel.pipeline import to_input, training_epoch
-from ctmodel.precision import choose_precision
+from ctmodel.data.augment import Augmentation, augmentation_of
+from ctmodel.data.batches import open_volumes
+from ctmodel.data.order import cut_batches, epoch_batches, epoch_order
+from ctmodel.data.pipeline import to_input, training_epoch
+from ctmodel.data.prefetch import started
+from ctmodel.devices.backend import make_reproducible, tf
+from ctmodel.devices.precision import choose_precision
+from ctmodel.networks.build import build
+from ctmodel.run.checkpoint import Checkpoint, save_checkpoint
+from ctmodel.run.history import Pace
 from ctmodel.settings import Execution, TrainSettings
+from ctmodel.training.fit import Trainer
+from ctmodel.training.loop import timed
 from ctprep import convert, find_scans
 from ctprep.phantom import CohortSettings, write_cohort
-from ctprep.recipe import Recipe
+from ctprep.volume.recipe import Recipe
 
 BATCH = TrainSettings().batch_size
 PRECISIONS = ("float32", "bfloat16")
@@ -58,7 +58,7 @@ def from_memory(inputs: Any, epoch: int) -> Iterator[tuple[np.ndarray, Any]]:
 
 
 def pace_of(trainer: Trainer, batches: Iterator[tuple[np.ndarray, Any]], shares: np.ndarray) -> Pace:
-    """Train for an epoch as `ctmodel.loop` does, and return how it went."""
+    """Train for an epoch as `ctmodel.training.loop` does, and return how it went."""
     pace, outputs = Pace(), None
     for rows, volumes in timed(batches, pace):
         before, outputs = outputs, trainer.step(volumes, shares[rows])

@@ -29,6 +29,6 @@ def store_path(cohort, home) -> Path:
 @pytest.fixture(scope="session")
 def finished(store_path, home):
     """The result of one tiny training, whose folder no test may change."""
-    from ctmodel.train import train
+    from ctmodel.training.train import train
 
     return train(store_path, home / "run", TINY)

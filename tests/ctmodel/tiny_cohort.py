@@ -8,9 +8,9 @@ import nibabel
 import numpy as np
 
 from ctmodel.settings import TrainSettings
-from ctprep.catalog import find_scans
-from ctprep.convert import convert
-from ctprep.recipe import Recipe
+from ctprep.conversion.convert import convert
+from ctprep.scans.catalog import find_scans
+from ctprep.volume.recipe import Recipe
 
 SHAPE = (16, 16, 8)
 CLASSES = {"normal": ["CT-0"], "abnormal": ["CT-1"]}

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 import ctprep
-from ctprep.recipe import Recipe
-from ctprep.store import Store
+from ctprep.store.store import Store
+from ctprep.volume.recipe import Recipe
 from tests.conftest import write_scan
 
 HERE = Path(__file__).parent

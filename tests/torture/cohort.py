@@ -16,13 +16,13 @@ import numpy as np
 import zarr
 
 import ctprep
-from ctprep import staging
-from ctprep.catalog import find_scans
-from ctprep.chunk import chunk_path
-from ctprep.prepare import prepare
-from ctprep.recipe import Recipe
-from ctprep.scan_task import Outcome, ScanTask, convert_scan
-from ctprep.verify import verify
+from ctprep.conversion import staging
+from ctprep.conversion.scan_task import Outcome, ScanTask, convert_scan
+from ctprep.preparation import prepare
+from ctprep.scans.catalog import find_scans
+from ctprep.store.chunk import chunk_path
+from ctprep.store.verify import verify
+from ctprep.volume.recipe import Recipe
 from tests.conftest import chest_hu, write_scan
 from tests.torture.report import Row
 from tests.torture.steps import AtStep, in_child, kill_at, watch

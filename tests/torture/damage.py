@@ -12,10 +12,10 @@ import tensorstore
 import zarr
 
 import ctprep
-from ctprep.chunk import chunk_path
-from ctprep.recipe import Recipe
-from ctprep.seal import is_sealed
-from ctprep.verify import verify
+from ctprep.store.chunk import chunk_path
+from ctprep.store.seal import is_sealed
+from ctprep.store.verify import verify
+from ctprep.volume.recipe import Recipe
 from tests.conftest import chest_hu, write_scan
 from tests.torture.report import Row
 

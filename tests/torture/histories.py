@@ -21,11 +21,11 @@ from hypothesis.stateful import (
 )
 
 import ctprep
-from ctprep.observe import Stock
-from ctprep.plan import FinishedVolume
-from ctprep.recipe import Recipe
-from ctprep.store import open_store
-from ctprep.verify import verify
+from ctprep.conversion.observe import Stock
+from ctprep.conversion.plan import FinishedVolume
+from ctprep.store.store import open_store
+from ctprep.store.verify import verify
+from ctprep.volume.recipe import Recipe
 from tests.conftest import chest_hu, write_scan
 from tests.torture.report import Row
 
@@ -117,7 +117,7 @@ class Histories(RuleBasedStateMachine):
     @rule(after=st.integers(0, 4))
     def kill(self, after: int) -> None:
         """Interrupt a conversion before one of its scans."""
-        module = sys.modules["ctprep.convert"]
+        module = sys.modules["ctprep.conversion.convert"]
         real, done = module.convert_scan, []
 
         def killing(task):

@@ -15,8 +15,8 @@ import nibabel
 import numpy as np
 
 from ctprep.errors import BadScan
-from ctprep.prepare import prepare
-from ctprep.recipe import Recipe
+from ctprep.preparation import prepare
+from ctprep.volume.recipe import Recipe
 from tests.conftest import chest_hu, write_scan
 from tests.torture.report import Row
 

@@ -18,11 +18,11 @@ from unittest import mock
 import nibabel
 import numpy as np
 
-from ctprep import nifti
 from ctprep.errors import BadScan
-from ctprep.nifti_header import encode_header
-from ctprep.prepare import prepare
-from ctprep.recipe import Recipe
+from ctprep.preparation import prepare
+from ctprep.scans.readers import nifti
+from ctprep.scans.readers.nifti_header import encode_header
+from ctprep.volume.recipe import Recipe
 from tests.conftest import LAS, chest_hu
 from tests.torture.hostile_limits import Peak
 from tests.torture.report import Row
@@ -141,7 +141,7 @@ def defuse(path: Path) -> Defusal:
 
 
 def _counting(counts: dict[str, int]) -> type:
-    """Return the source of `ctprep.nifti` with a meter at each end."""
+    """Return the source of `ctprep.scans.readers.nifti` with a meter at each end."""
 
     class Metered(nifti._Source):
         def __init__(self, *args: object) -> None:

@@ -22,8 +22,8 @@ from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError, SpatialImage
 
 from ctprep.errors import BadScan
-from ctprep.prepare import prepare
-from ctprep.recipe import Recipe
+from ctprep.preparation import prepare
+from ctprep.volume.recipe import Recipe
 from tests.conftest import LAS, chest_hu
 from tests.reference import reference_volume_of
 from tests.torture.hostile_limits import Hanging, Peak, Stopwatch, no_hang

@@ -17,10 +17,10 @@ from pathlib import Path
 
 import nibabel
 
-from ctprep.catalog import find_scans
 from ctprep.errors import BadScan, CatalogError
-from ctprep.prepare import prepare
-from ctprep.recipe import Recipe
+from ctprep.preparation import prepare
+from ctprep.scans.catalog import find_scans
+from ctprep.volume.recipe import Recipe
 from tests.conftest import chest_hu, write_scan
 from tests.torture.hostile_limits import Hanging, no_hang
 from tests.torture.report import Row

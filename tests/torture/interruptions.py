@@ -18,8 +18,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ctprep.interruption import SIGNALS
-from ctprep.staging import Staging
+from ctprep.conversion.staging import Staging
+from ctprep.execution.stopping import SIGNALS
 from tests.conftest import chest_hu, write_scan
 from tests.torture.cohort import NAME, Figures, opens_as_complete, tree
 from tests.torture.report import Row

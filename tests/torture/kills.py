@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ctprep.scan_task import convert_scan
+from ctprep.conversion.scan_task import convert_scan
 from tests.torture.cohort import (
     HISTORIES,
     Figures,
@@ -74,7 +74,7 @@ def worker_kills(folder: Path, kills: int, *, seed: int = 0, write: Write = conv
     rng, figures = np.random.default_rng(seed), Figures()
     history = make_history(folder, "first", write=write)
     run = {"scheduler": "processes", "workers": 2}
-    module = import_module("ctprep.convert")  # the package has a function of this name
+    module = import_module("ctprep.conversion.convert")
     module.convert_scan = convert_slowly  # type: ignore[attr-defined]
     try:
         history.restore()

@@ -17,7 +17,7 @@ import numpy as np
 import zarr
 
 from ctprep.errors import StoreError, StoreLocked, StoreNotFound
-from ctprep.store import Store, open_store
+from ctprep.store.store import Store, open_store
 from tests.torture.cohort import (
     NAME,
     OTHER_RECIPE,

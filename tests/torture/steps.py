@@ -13,7 +13,7 @@ import signal
 from collections.abc import Callable
 from typing import Any
 
-from ctprep import staging
+from ctprep.conversion import staging
 
 AtStep = Callable[[], None]
 

@@ -67,7 +67,7 @@ def _work(orders: Connection, store: Path) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     multiprocessing.set_start_method("fork", force=True)  # for locks of libraries: others' outlive a kill, by name
     from ctmodel.settings import Execution
-    from ctmodel.train import train
+    from ctmodel.training.train import train
 
     while True:
         orders.send("ready")
@@ -82,8 +82,8 @@ def _work(orders: Connection, store: Path) -> None:
 
 def log_rows(run: Path, *, naive: str = "", die_at: int = -1) -> None:
     """Let the trainings of this process log the rows of each step to a file beside their run, before they take it."""
-    from ctmodel.loop import Loop
-    from ctmodel.order import epoch_batches
+    from ctmodel.data.order import epoch_batches
+    from ctmodel.training.loop import Loop
 
     log = os.open(_log_of(run), os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.write(log, f"{BEGUN}\n".encode())
@@ -95,9 +95,9 @@ def log_rows(run: Path, *, naive: str = "", die_at: int = -1) -> None:
                 os.kill(os.getpid(), signal.SIGKILL)
             super()._take_step(rows, volumes)
 
-    sys.modules["ctmodel.train"].Loop = LoggedLoop  # type: ignore[attr-defined]
+    sys.modules["ctmodel.training.train"].Loop = LoggedLoop  # type: ignore[attr-defined]
     if naive:
-        sys.modules["ctmodel.loop"].epoch_batches = NAIVE[naive](epoch_batches)  # type: ignore[attr-defined]
+        sys.modules["ctmodel.training.loop"].epoch_batches = NAIVE[naive](epoch_batches)  # type: ignore[attr-defined]
 
 
 def _log_of(run: Path) -> Path:

@@ -9,11 +9,11 @@ import numcodecs.blosc
 import numpy as np
 from timing import report
 
-from ctprep.chunk import CHECKSUM_BYTES
-from ctprep.recipe import Recipe
-from ctprep.scan import Rejection
-from ctprep.scan_task import ScanTask, convert_scan
-from ctprep.work_folder import WorkFolder
+from ctprep.conversion.scan_task import ScanTask, convert_scan
+from ctprep.conversion.work_folder import WorkFolder
+from ctprep.scans.scan import Rejection
+from ctprep.store.chunk import CHECKSUM_BYTES
+from ctprep.volume.recipe import Recipe
 
 RECIPE = Recipe()
 

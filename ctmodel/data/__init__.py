@@ -1,0 +1,1 @@
+"""From the rows of a store to batches: subsets, order, streaming, augmentation."""

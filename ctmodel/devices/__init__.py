@@ -1,0 +1,1 @@
+"""What a training computes on: processors, GPUs, several machines."""

@@ -1,0 +1,145 @@
+"""A run and a store become predictions and scores, of patients that the run has not learnt from."""
+
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ctmodel.data.batches import open_volumes
+from ctmodel.errors import RunMismatch, StoreMoved
+from ctmodel.prediction.inference import load_predictor, predict_rows
+from ctmodel.run.doubts import score_own
+from ctmodel.run.records import StoreRecord, describe_store, store_differences
+from ctmodel.run.run_folder import Run
+from ctmodel.scoring.scores import Predictions, Scores, score
+from ctprep.store.store import Store
+
+LEARNT_FROM = ("train", "validation")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """A run's scores on a store.
+
+    Attributes
+    ----------
+    run, store : Path
+    scores : Scores
+    predictions : Predictions
+        Of the scans that were scored.
+    left_out : tuple of str
+        Labelled scans of another store that were not, because the run has learnt from their patient, file or volume.
+    """
+
+    run: Path
+    store: Path
+    scores: Scores
+    predictions: Predictions
+    left_out: tuple[str, ...]
+
+
+def evaluate(run: str | os.PathLike[str], store: str | os.PathLike[str] | None = None) -> Evaluation:
+    """Score a run's network: on its own test part, or on the labelled scans of another store.
+
+    Parameters
+    ----------
+    run : path
+        A finished run.
+    store : path, optional
+        Of the same recipe and classes; the run's own where it is not given.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    RunMissing, RunDamaged
+        If the run is not finished, or a file of it cannot be read.
+    StoreMoved
+        If the run's own store is not where it was.
+    RunMismatch
+        If the store is not one that this network can be scored on.
+    ScoreError
+        If fewer than two classes remain.
+    """
+    folder = Run(run)
+    folder.check_is_finished()
+    record = folder.store()
+    opened, reader = open_volumes(_own_store(folder, record) if store is None else store)
+    described = describe_store(opened, folder.path)
+    is_own = described.fingerprint == record.fingerprint
+    _check_fits(folder, described, record, must_be_own=store is None)
+    how: dict[str, Any] = {"classes": opened.classes, "threshold": folder.scores().threshold}
+    said_of = partial(predict_rows, load_predictor(folder), opened, reader)
+    left_out: tuple[str, ...] = ()
+    if is_own:
+        validation, predictions = (said_of(_own_rows(folder, opened, part)) for part in ("validation", "test"))
+        scores = score_own(folder, validation=validation, test=predictions, **how)
+    else:
+        rows, left_out = _unseen_rows(folder, opened)
+        predictions = said_of(rows)
+        scores = score(predictions, part="unseen", notes=_notes(left_out), **how)
+    return Evaluation(folder.path, opened.path, scores, predictions, left_out)
+
+
+def _own_store(folder: Run, record: StoreRecord) -> Path:
+    path = Path(os.path.normpath(folder.path / record.path))
+    if not path.exists():
+        raise StoreMoved(
+            f"{path}: the store of {folder.path} is not there any more; say where it is: "
+            f"ctmodel evaluate {folder.path} STORE"
+        )
+    return path
+
+
+def _check_fits(folder: Run, ours: StoreRecord, theirs: StoreRecord, *, must_be_own: bool) -> None:
+    """Refuse a store whose volumes or classes are not what the network learnt."""
+    different = store_differences(ours, theirs)
+    if must_be_own and different:
+        raise RunMismatch(
+            f"{folder.path}: its store has changed ({'; '.join(different)}); name the store to score its "
+            f"unseen patients: ctmodel evaluate {folder.path} STORE"
+        )
+    if ours.recipe != theirs.recipe or ours.classes != theirs.classes:
+        raise RunMismatch(
+            f"{folder.path}: was trained on another kind of store ({'; '.join(different)}); convert the "
+            "scans with the run's recipe and classes"
+        )
+
+
+def _own_rows(folder: Run, store: Store, part: str) -> np.ndarray:
+    own = {row.scan for row in folder.split() if row.part == part}
+    return np.flatnonzero([scan in own for scan in store.scans])
+
+
+def _unseen_rows(folder: Run, store: Store) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return the labelled rows that the run cannot have learnt from, and the scans of the others."""
+    learnt = [row for row in folder.split() if row.part in LEARNT_FROM]
+    patients, sources = {row.patient for row in learnt}, {row.source_sha256 for row in learnt}
+    volumes = {row.volume_crc32c for row in learnt}
+    is_seen = np.array(
+        [
+            patient in patients or sha256 in sources or str(checksum) in volumes
+            for patient, sha256, checksum in zip(
+                store.patients, store.records.source_sha256, store.checksums, strict=True
+            )
+        ],
+        dtype=bool,
+    )
+    is_labelled = store.labels >= 0
+    return np.flatnonzero(is_labelled & ~is_seen), tuple(
+        store.scans[row] for row in np.flatnonzero(is_labelled & is_seen)
+    )
+
+
+def _notes(left_out: tuple[str, ...]) -> list[str]:
+    if not left_out:
+        return []
+    return [
+        f"{len(left_out)} labelled scans were left out, such as {left_out[0]}: the run has learnt from the "
+        "same patients or files."
+    ]

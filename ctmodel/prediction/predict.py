@@ -1,0 +1,93 @@
+"""Raw scans and a run become probabilities; a scan that cannot be trusted becomes a reason."""
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ctmodel.prediction.inference import Predictor, load_predictor
+from ctmodel.run.run_folder import Run
+from ctmodel.scoring import metrics
+from ctprep.errors import BadScan, Vanished
+from ctprep.preparation import prepare
+from ctprep.volume.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a run says of one file.
+
+    Attributes
+    ----------
+    path : Path
+    probabilities : dict of str to float
+        By class; empty where the file is refused.
+    predicted : str or None
+        The class called, at the run's threshold.
+    code, reason : str or None
+        Why the file is refused, by the codes of `ctprep convert`.
+    """
+
+    path: Path
+    probabilities: dict[str, float]
+    predicted: str | None = None
+    code: str | None = None
+    reason: str | None = None
+
+
+def predict(run: str | os.PathLike[str], paths: Iterable[str | os.PathLike[str]]) -> list[Prediction]:
+    """Predict the class of raw scans, prepared exactly as the run's store was.
+
+    Parameters
+    ----------
+    run : path
+        A finished run.
+    paths : iterable of paths
+        NIfTI files.
+
+    Returns
+    -------
+    list of Prediction
+        In the order of the paths; one that cannot be read or trusted carries the reason.
+
+    Raises
+    ------
+    RunMissing, RunDamaged
+        If the run is not finished, or a file of it cannot be read.
+    """
+    return list(predict_each(run, paths))
+
+
+def predict_each(run: str | os.PathLike[str], paths: Iterable[str | os.PathLike[str]]) -> Iterator[Prediction]:
+    """Yield what `predict` returns, each prediction as soon as it is known."""
+    folder = Run(run)
+    folder.check_is_finished()
+    record = folder.store()
+    recipe = Recipe.from_dict(record.recipe)
+    threshold = folder.scores().threshold.value
+    predictor = load_predictor(folder)
+    for path in paths:
+        yield _predict_one(predictor, Path(path), recipe, record.classes, threshold=threshold)
+
+
+def _predict_one(
+    predictor: Predictor, path: Path, recipe: Recipe, classes: tuple[str, ...], *, threshold: float
+) -> Prediction:
+    try:
+        volume = prepare(path, recipe).volume
+    except BadScan as error:
+        return Prediction(path, {}, code=error.code, reason=_reason(error, path))
+    probabilities = predictor.of_volumes(volume[np.newaxis])
+    called = int(metrics.predicted_classes(probabilities, threshold=threshold)[0])
+    return Prediction(path, dict(zip(classes, probabilities[0].tolist(), strict=True)), predicted=classes[called])
+
+
+def _reason(error: BadScan, path: Path) -> str:
+    """Say why a file is refused, with another way out where that of a conversion is none."""
+    if isinstance(error, Vanished):
+        return f"{path.name}: {'changed while it was read; try again' if path.exists() else 'does not exist'}"
+    if os.path.isdir(path):  # noqa: PTH112 - `Path.is_dir` raises where a name is too long
+        return f"{path.name}: is a folder; give the files in it"
+    return str(error)

@@ -1,0 +1,316 @@
+"""The folder that a training leaves: its files, what each holds, and whether it may be continued.
+
+A run without `scores.json` is unfinished. With it, what decides its predictions must stay as the training left it:
+`digests.json` tells, and every reading asks. Nothing in a run is ever executed: a network is a name and weights.
+"""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import MISSING, asdict, astuple, fields
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from ctmodel.errors import (
+    CTModelError,
+    NetworkError,
+    RunDamaged,
+    RunError,
+    RunExists,
+    RunLocked,
+    RunMismatch,
+    RunMissing,
+)
+from ctmodel.run.files import PARTIAL, json_bytes, read_csv, read_json, sha256_of, write_csv, write_json
+from ctmodel.run.history import Epoch
+from ctmodel.run.records import NetworkRecord, SplitRow, StoreRecord, store_differences
+from ctmodel.scoring.scores import Predictions, Scores
+from ctmodel.settings import TrainSettings, differences
+
+SPLIT_COLUMNS = tuple(field.name for field in fields(SplitRow))
+HISTORY_COLUMNS = tuple(field.name for field in fields(Epoch))
+
+BEGUN = ("network.json", "store.json", "split.csv", "settings.json")  # in the order of writing; the last makes a run
+WEIGHTS, SCORES = "model.weights.h5", "scores.json"
+LOCK = ".ctmodel-lock"
+
+
+class Run:
+    """The files of one run.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.weights = self.path / WEIGHTS
+        self.checkpoint = self.path / "checkpoint.npz"
+        self.former_checkpoint = self.path / "checkpoint-before.npz"
+        self.curves = self.path / "curves.png"
+        self._scores = self.path / SCORES
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes from training in the folder, which is made where there is none.
+
+        The lock ends with the block or with the process; a file in the folder's place is left alone, without a lock.
+
+        Raises
+        ------
+        RunLocked
+            If another process trains in it.
+        RunError
+            If the folder cannot be made or written.
+        """
+        with self._written():
+            is_file = self.path.is_file()
+        if is_file:
+            yield
+            return
+        with self._written():
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock = open(self.path / LOCK, "a")  # noqa: SIM115 - closed below, which releases the lock
+        with lock:
+            with self._written():
+                self._lock(lock.fileno())
+            try:
+                yield
+            finally:
+                (self.path / LOCK).unlink(missing_ok=True)
+
+    def _lock(self, lock: int) -> None:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            is_ours = os.path.samestat(os.fstat(lock), (self.path / LOCK).stat())
+        except (BlockingIOError, FileNotFoundError):
+            is_ours = False  # not there: its last owner removed the file between our opening and our locking it
+        if not is_ours:
+            raise RunLocked(f"{self.path}: is being trained by another process; wait for it to end")
+
+    @contextlib.contextmanager
+    def _written(self) -> Iterator[None]:
+        """Say of the folder what keeps it from being written."""
+        try:
+            yield
+        except OSError as error:
+            if isinstance(error, RunError):
+                raise
+            raise RunError(f"{self.path}: cannot be written ({error.strerror}); choose another --run") from error
+
+    def begin(
+        self, settings: TrainSettings, store: StoreRecord, network: NetworkRecord, split: Sequence[SplitRow]
+    ) -> None:
+        """Make the folder, and write what is known before the first epoch.
+
+        Raises
+        ------
+        RunExists
+            If there is anything at its path but an empty folder, or what a beginning that was cut short left.
+        RunError
+            If the folder cannot be made or written.
+        """
+        with self._written():
+            if not self.is_empty:
+                raise RunExists(f"{self.path}: is there already; continue it with --resume, or choose another --run")
+            self.path.mkdir(parents=True, exist_ok=True)
+            write_json(self.path / "network.json", asdict(network))
+            write_json(self.path / "store.json", asdict(store))
+            write_csv(self.path / "split.csv", SPLIT_COLUMNS, map(astuple, split))
+            write_json(self.path / "settings.json", settings.to_dict())  # last: with it the folder is a run
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is no folder, or only a lock and what an interrupted `begin` left in it."""
+        if not self.path.is_dir():
+            return not self.path.exists()
+        names = {file.name for file in self.path.iterdir()} - {LOCK}
+        found = {name for name in names if not name.startswith(PARTIAL)}
+        # Only from the first on, in the order of writing: a folder with a split.csv alone is somebody else's.
+        return found in [set(BEGUN[:n]) for n in range(len(BEGUN))]
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether the training came to its end and was scored."""
+        return self._scores.exists()
+
+    def check_is_finished(self) -> None:
+        """Raise RunMissing unless the training came to its end."""
+        if not (self.path / "settings.json").exists():
+            raise RunMissing(f"{self.path}: is no run, expected a folder that ctmodel train made; check the path")
+        if not self.is_finished:
+            raise RunMissing(f"{self.path}: its training is not finished; continue it with --resume")
+
+    def settings(self) -> TrainSettings:
+        """Return the settings it was trained with."""
+        with self._reading("settings.json") as path:
+            return TrainSettings.from_dict(read_json(path))
+
+    def store(self) -> StoreRecord:
+        """Return what it remembers of its store."""
+        with self._reading("store.json") as path:
+            saved = _with_fields(StoreRecord, read_json(path))
+            return StoreRecord(**saved | {"classes": _tuple(saved["classes"])})
+
+    def network(self) -> NetworkRecord:
+        """Return the arguments of its network, which suit its store."""
+        store = self.store()
+        with self._reading("network.json") as path:
+            saved = _with_fields(NetworkRecord, read_json(path))
+            network = NetworkRecord(**saved | {"input_shape": _tuple(saved["input_shape"])})
+            _check_suits(network, store)
+        return network
+
+    def split(self) -> list[SplitRow]:
+        """Return each scan's part."""
+        with self._reading("split.csv") as path:
+            return [SplitRow(*row) for row in read_csv(path, SPLIT_COLUMNS)]
+
+    def scores(self) -> Scores:
+        """Return the scores of its test part."""
+        with self._reading(SCORES) as path:
+            return Scores.from_dict(read_json(path))
+
+    def history(self) -> list[Epoch]:
+        """Return its epochs, one or more."""
+        with self._reading("history.csv") as path:
+            rows = read_csv(path, HISTORY_COLUMNS)
+            if not rows:
+                raise RunDamaged(f"{path}: has no epoch, expected one or more; restore it or train again")
+            return [Epoch(int(number), *map(float, values)) for number, *values in rows]
+
+    def remove_checkpoints(self) -> None:
+        """Remove what only an unfinished run needs."""
+        for path in (self.checkpoint, self.former_checkpoint):
+            path.unlink(missing_ok=True)
+
+    def check_weights(self) -> None:
+        """Raise NetworkError if the weights of a finished run are missing, or not those that the training left."""
+        if self.is_finished and self._digest(WEIGHTS) != self._digests().get(WEIGHTS):
+            raise NetworkError(f"{self.weights}: has changed since the training; restore it or train again")
+
+    @contextlib.contextmanager
+    def _reading(self, name: str) -> Iterator[Path]:
+        """Give a file's path, and say of the file what keeps it from being understood.
+
+        Raises
+        ------
+        RunMissing
+            If there is no such file.
+        RunDamaged
+            If the run is finished and the file has changed since, or if the block finds anything wrong with it.
+        """
+        path = self.path / name
+        try:
+            if self.is_finished and name != "history.csv":
+                self._check_unchanged(name)
+            yield path
+        except RunError:
+            raise
+        except (CTModelError, TypeError, ValueError, AttributeError, KeyError, OSError) as error:
+            reason = f"lacks {error}" if isinstance(error, KeyError) else error
+            raise RunDamaged(f"{path}: is damaged ({reason}); restore it or train again") from error
+
+    def _check_unchanged(self, name: str) -> None:
+        found = self._digest(name)
+        if found is not None and found != self._digests().get(name):
+            raise RunDamaged(f"{self.path / name}: has changed since the training; restore it or train again")
+
+    def _digest(self, name: str) -> str | None:
+        """Return a file's SHA-256, or None where it cannot be read: its reader says why."""
+        try:
+            return sha256_of(self.path / name)
+        except OSError:
+            return None
+
+    def _digests(self) -> dict[str, Any]:
+        return read_json(self.path / "digests.json")
+
+    def write_history(self, history: Sequence[Epoch]) -> None:
+        """Write one row for each epoch."""
+        write_csv(self.path / "history.csv", HISTORY_COLUMNS, map(astuple, history))
+
+    def write_predictions(
+        self, predictions: Predictions, *, parts: Sequence[str], called: Sequence[int], classes: Sequence[str]
+    ) -> None:
+        """Write one row for each labelled scan.
+
+        Parameters
+        ----------
+        predictions : Predictions
+        parts : sequence of n str
+            Of each scan.
+        called : sequence of n ints
+            The class called for each.
+        classes : sequence of str
+        """
+        columns = (
+            "scan",
+            "patient",
+            "part",
+            "label",
+            *(f"probability {name}" for name in classes),
+            "predicted",
+        )
+        labels, calls = ([classes[label] for label in column] for column in (predictions.labels, called))
+        chances = predictions.probabilities.T.tolist()
+        table = (predictions.scans, predictions.patients, parts, labels, *chances, calls)
+        write_csv(self.path / "predictions.csv", columns, zip(*table, strict=True))
+
+    def write_scores(self, scores: Scores) -> None:
+        """Write the scores, which makes the run a finished one, whose files must not change from now on."""
+        content = scores.to_dict()
+        digests = {name: sha256_of(self.path / name) for name in (*BEGUN, WEIGHTS)}
+        write_json(self.path / "digests.json", digests | {SCORES: sha256(json_bytes(content)).hexdigest()})
+        write_json(self._scores, content)
+
+
+def _with_fields(record: type, saved: dict[str, Any]) -> dict[str, Any]:
+    """Return what was saved, if it has the fields of a record; an older version did not know those with a default."""
+    expected = {field.name for field in fields(record)}
+    needed = {field.name for field in fields(record) if field.default is MISSING}
+    if not needed <= set(saved) <= expected:
+        raise ValueError(f"has {sorted(saved)}, expected {sorted(expected)}")
+    return saved
+
+
+def _tuple(saved: Any) -> tuple:
+    if not isinstance(saved, list):
+        raise ValueError(f"{saved!r}, expected a list")
+    return tuple(saved)
+
+
+def _check_suits(network: NetworkRecord, store: StoreRecord) -> None:
+    ours, expected = (network.input_shape, network.n_classes), (tuple(store.recipe["shape"]), len(store.classes))
+    if ours != expected:
+        raise ValueError(f"input_shape and n_classes: {ours}, expected {expected} as in store.json")
+
+
+def check_same_run(
+    run: Run, settings: TrainSettings, store: StoreRecord, *, split: Sequence[SplitRow] | None = None
+) -> None:
+    """Refuse to continue a run with other settings, on another store, or with another split.
+
+    Raises
+    ------
+    RunMismatch
+        Naming every difference.
+    RunDamaged
+        If the run's split is not `split`, the one that its settings and store give.
+    """
+    different = differences(settings.to_dict(), run.settings().to_dict())
+    if different:
+        raise RunMismatch(
+            f"{run.path}: was begun with other settings ({'; '.join(different)}); use those, or another --run"
+        )
+    different = store_differences(store, run.store())
+    if different:
+        raise RunMismatch(
+            f"{run.path}: was begun on another store ({'; '.join(different)}); use that one, or another --run"
+        )
+    if split is not None and run.split() != list(split):
+        raise RunDamaged(f"{run.path / 'split.csv'}: has changed since the training began; restore it or train again")

@@ -1,0 +1,1 @@
+"""From a store and settings to a run."""

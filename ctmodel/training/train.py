@@ -1,0 +1,255 @@
+"""From a store to a run: split, fit, stop, score; interrupted anywhere, it goes on where it was."""
+
+import os
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ctmodel.data.augment import augmentation_of
+from ctmodel.data.batches import open_volumes
+from ctmodel.data.split import UNLABELLED, Split, merge_patients, split_by_folds, split_by_shares
+from ctmodel.devices.backend import ON_GPU, kernels, make_reproducible
+from ctmodel.devices.precision import choose_precision
+from ctmodel.devices.processor import ONEDNN_SWITCH
+from ctmodel.devices.replicas import check_enough, describe_devices
+from ctmodel.devices.workers import Team, gather_team
+from ctmodel.errors import RunError, SettingsError
+from ctmodel.networks.build import build
+from ctmodel.prediction.inference import load_predictor, predict_rows
+from ctmodel.run.checkpoint import save_weights
+from ctmodel.run.doubts import score_own
+from ctmodel.run.history import EpochReport, best_epoch
+from ctmodel.run.records import UNKNOWN_KERNELS, NetworkRecord, describe_store, fingerprint, split_rows
+from ctmodel.run.run_folder import Run, check_same_run
+from ctmodel.scoring import metrics
+from ctmodel.scoring.scores import Scores, choose_threshold
+from ctmodel.settings import Execution, TrainSettings
+from ctmodel.training.loop import Loop, Task
+from ctmodel.views.plots import write_curves
+from ctprep.store.store import Store
+
+TRAINED, RESUMED, ALREADY_FINISHED = "trained", "resumed", "already finished"
+
+WAYS_BACK_TO = {"oneDNN": f"set {ONEDNN_SWITCH}=1", "Eigen": f"set {ONEDNN_SWITCH}=0", ON_GPU: "use one"}
+"""How to have the kernels that a run was begun with."""
+
+DEFAULTS, CAREFULLY = TrainSettings(), Execution()
+
+
+def _say_nothing(_: object) -> None:
+    """Take no notice."""
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a training came to.
+
+    Attributes
+    ----------
+    run : Path
+        The run folder.
+    status : str
+        "trained", "resumed", or "already finished" where nothing was left to do.
+    epochs, best_epoch : int
+        How many there were, and whose weights were kept, from 1.
+    scores : Scores
+        Of the test part, which neither trained nor chose.
+    is_chief : bool
+        Whether this process wrote the run; of several machines one does.
+    """
+
+    run: Path
+    status: str
+    epochs: int
+    best_epoch: int
+    scores: Scores
+    is_chief: bool = True
+
+
+def train(
+    store: str | os.PathLike[str],
+    run: str | os.PathLike[str],
+    settings: TrainSettings = DEFAULTS,
+    *,
+    execution: Execution = CAREFULLY,
+    resume: bool = False,
+    progress: Callable[[EpochReport], object] = _say_nothing,
+    say: Callable[[str], object] = _say_nothing,
+) -> RunResult:
+    """Train a network on a store, and score it on patients that it has not seen.
+
+    Parameters
+    ----------
+    store : path
+        Made by `ctprep convert`.
+    run : path
+        The folder to make; never overwritten.
+    settings : TrainSettings
+        What decides the outcome.
+    execution : Execution
+        What does not.
+    resume : bool
+        Continue the training in `run`, if there is one, from its latest checkpoint.
+    progress : callable
+        Called with an `EpochReport` after each epoch; of several machines, on the chief.
+    say : callable
+        Called with a line of text where there is something to tell.
+
+    Returns
+    -------
+    RunResult
+
+    Raises
+    ------
+    SplitError, NetworkError
+        If the store does not suit the settings.
+    RunExists, RunMismatch, RunLocked
+        If the folder is there already, is a run with other settings or of another store, or is being trained.
+    BadVolume, StoreChanged
+        If a volume is missing or damaged, or the store is replaced meanwhile.
+    RunDamaged
+        If the run cannot be continued, because its checkpoints or other files are damaged.
+    TrainingDiverged
+        If the network's outputs are no numbers any more.
+    SettingsError
+        If the devices or machines do not suit the settings.
+    WorkerGone
+        If another machine is not there, or not any more.
+    KeyboardInterrupt
+        As soon as a checkpoint is written, if a signal raises one.
+    ctprep.errors.StoreError
+        If there is no readable store.
+    """
+    opened, reader = open_volumes(store)
+    if Path(run).resolve().is_relative_to(opened.path.resolve()):
+        raise RunError(f"{run}: lies in the store {opened.path}, which must stay as it is; choose another folder")
+    reader.check(np.flatnonzero(opened.labels >= 0))
+    task = Task(settings, execution, opened, reader, divide(opened, settings), Run(run), progress, say)
+    make_reproducible(settings.seed)
+    team = _gather(task)
+    network = _network(task, resume=resume)
+    with team.together():
+        if team.size > 1:
+            team.agree(settings.to_dict() | {"precision": network.precision, "store": fingerprint(opened)})
+        return _train_as(team, task if team.is_chief else _quietly(task, team), network, resume=resume)
+
+
+def _gather(task: Task) -> Team:
+    """Return who shares each batch, if the settings allow it."""
+    settings, strategy = task.settings, task.execution.strategy
+    if strategy == "workers" and settings.xla:
+        raise SettingsError("xla: compiles for one device, not for workers; leave --xla out")
+    if strategy == "workers" and augmentation_of(settings.augment, flip=settings.flip).mixup:
+        raise SettingsError(
+            f"augment: {settings.augment} mixes scans of a batch, of which each worker has a part; choose light"
+        )
+    team = gather_team(strategy)
+    n_replicas = team.strategy.num_replicas_in_sync
+    check_enough(n_replicas, n_rows=len(task.split.rows("train")), batch_size=settings.batch_size)
+    if settings.xla and n_replicas > 1:
+        raise SettingsError(f"xla: compiles for one device, and there are {n_replicas}; choose --strategy none")
+    return team
+
+
+def _quietly(task: Task, team: Team) -> Task:
+    """Return the task of a machine that is not the chief."""
+    task.say(f"training as worker {team.place} of {team.size}; the chief, which is 0, tells how it goes")
+    return replace(task, progress=_say_nothing, say=_say_nothing)
+
+
+def _train_as(team: Team, task: Task, network: NetworkRecord, *, resume: bool) -> RunResult:
+    """Train on this machine; the chief alone writes."""
+    with team.strategy.scope():
+        model = build(**network.arguments)
+    with task.run.locked() if team.is_chief else nullcontext():
+        status = team.word_of_chief(lambda: _begin(task, network, resume=resume))
+        if status != ALREADY_FINISHED:
+            task.say(_how_it_trains(network, team, is_compiled=task.settings.xla))
+            loop = Loop(task, model, team=team)
+            loop.run()
+            if team.is_chief:
+                _conclude(task, loop)
+        if team.is_chief:
+            task.run.remove_checkpoints()
+    epochs, best, scores = team.last_word_of_chief(lambda: _outcome(task.run))
+    return RunResult(task.run.path, status, epochs, best, Scores.from_dict(scores), team.is_chief)
+
+
+def _how_it_trains(network: NetworkRecord, team: Team, *, is_compiled: bool) -> str:
+    how = f"{network.precision}{', compiled by XLA,' if is_compiled else ''}"
+    devices = describe_devices(team.strategy, machines=team.size)
+    library = f" with {network.kernels}" * (network.kernels != ON_GPU)
+    return f"training the {network.name} network in {how} on {devices}{library}"
+
+
+def _outcome(run: Run) -> tuple[int, int, dict[str, Any]]:
+    """Return how many epochs a finished run has, which is best, and its scores."""
+    history = run.history()
+    return len(history), best_epoch(history).epoch, run.scores().to_dict()
+
+
+def divide(store: Store, settings: TrainSettings) -> Split:
+    """Return the split of a store that the settings ask for."""
+    cut = (
+        partial(split_by_folds, folds=settings.folds, fold=settings.fold)
+        if settings.folds
+        else partial(split_by_shares, test=settings.test)
+    )
+    return cut(
+        store.labels,
+        merge_patients(store.patients, store.checksums.tolist()),
+        classes=store.classes,
+        validation=settings.validation,
+        seed=settings.seed,
+    )
+
+
+def _network(task: Task, *, resume: bool) -> NetworkRecord:
+    """Return which network to train; a run goes on with the precision that was chosen when it was begun."""
+    settings, store = task.settings, task.store
+    if resume and task.run.is_finished:  # nothing is left to compute
+        precision = task.run.network().precision
+    elif resume and settings.precision == "auto" and not task.run.is_empty:
+        precision = choose_precision(task.run.network().precision)
+    else:
+        precision = choose_precision(settings.precision)
+    return NetworkRecord(settings.network, store.recipe.shape, len(store.classes), precision, kernels())
+
+
+def _begin(task: Task, network: NetworkRecord, *, resume: bool) -> str:
+    """Make the run's folder, or see that it may be continued; return what the run's status will be."""
+    described = describe_store(task.store, task.run.path)
+    if not resume or task.run.is_empty:
+        task.run.begin(task.settings, described, network, split_rows(task.store, task.split))
+        return TRAINED
+    check_same_run(task.run, task.settings, described, split=split_rows(task.store, task.split))
+    if task.run.is_finished:
+        return ALREADY_FINISHED
+    begun = task.run.network().kernels
+    if begun not in (network.kernels, UNKNOWN_KERNELS):
+        task.say(
+            f"note: the run was begun with {begun} and goes on with {network.kernels}, which rounds otherwise; "
+            f"to end as if it had not been interrupted, {WAYS_BACK_TO[begun]}"
+        )
+    return RESUMED
+
+
+def _conclude(task: Task, loop: Loop) -> None:
+    """Score the best weights, and write what a finished run holds."""
+    store, run = task.store, task.run
+    save_weights(loop.best_model(), run.weights)
+    rows = np.flatnonzero(np.array(task.split.parts) != UNLABELLED)
+    predictions = predict_rows(load_predictor(run), store, task.reader, rows)
+    parts = np.array(task.split.parts)[rows]
+    validation, test = (predictions.taken(np.flatnonzero(parts == part)) for part in ("validation", "test"))
+    threshold = choose_threshold(validation, by=task.settings.threshold)
+    called = metrics.predicted_classes(predictions.probabilities, threshold=threshold.value)
+    run.write_predictions(predictions, parts=parts.tolist(), called=called.tolist(), classes=store.classes)
+    run.write_history(loop.history)  # its last epoch may have been interrupted before it was written
+    write_curves(loop.history, run.curves)
+    run.write_scores(score_own(run, validation=validation, test=test, classes=store.classes, threshold=threshold))

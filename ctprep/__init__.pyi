@@ -1,0 +1,11 @@
+from .conversion.convert import Conversion as Conversion
+from .conversion.convert import convert as convert
+from .conversion.convert import plan_conversion as plan_conversion
+from .errors import CTPrepError as CTPrepError
+from .preparation import prepare as prepare
+from .scans.catalog import Catalog as Catalog
+from .scans.catalog import find_scans as find_scans
+from .store.store import Store as Store
+from .store.store import open_store as open_store
+from .views.export import export as export
+from .volume.recipe import Recipe as Recipe

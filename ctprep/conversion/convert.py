@@ -1,0 +1,279 @@
+"""From a folder of scans to a store: plan, run the plan, commit it."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from ctprep.conversion.assemble import FinishedVolumes, assemble
+from ctprep.conversion.observe import Stock, observe_all
+from ctprep.conversion.plan import Action, Plan, make_plan
+from ctprep.conversion.scan_task import Outcome, ScanTask, convert_scan, lost_scan
+from ctprep.conversion.staging import Staging
+from ctprep.conversion.stamps import Stamp, load_remembered, save_remembered
+from ctprep.conversion.work_folder import WorkFolder
+from ctprep.errors import NothingConverted, RecipeMismatch, TargetError
+from ctprep.execution.progress import Progress, silent
+from ctprep.execution.schedule import AUTO, check_scheduler, fastest_scheduler, run_all
+from ctprep.files import as_target_error
+from ctprep.scans.catalog import Catalog, find_scans
+from ctprep.scans.scan import Rejection, Scan
+from ctprep.store.chunk import most_chunk_bytes, stated_checksum
+from ctprep.store.format import files_of_others
+from ctprep.store.store import Store, is_ctprep_store, open_store
+from ctprep.volume.recipe import Recipe, differences
+
+SECONDS_PER_SCAN = 1e-3
+SECONDS_PER_BYTE = 5e-9
+"""What converting costs, roughly: a tiny scan takes a millisecond, 200 MB of compressed ones a second."""
+
+
+@dataclass(frozen=True)
+class Conversion:
+    """What a conversion did.
+
+    Parameters
+    ----------
+    store : Store
+        What is there now.
+    plan : Plan
+        What was decided before any voxel was read.
+    rejected : tuple of Rejection
+        Scans that were left out, by header, voxels or comparison.
+    """
+
+    store: Store
+    plan: Plan
+    rejected: tuple[Rejection, ...]
+
+    @property
+    def reused(self) -> int:
+        """Count the stored scans whose volumes existed before."""
+        reused = {row.scan.id for row in self.plan.rows if row.action is Action.REUSE}
+        return len(reused.intersection(self.store.scans))
+
+    @property
+    def removed(self) -> tuple[str, ...]:
+        """Ids that the store held before and does not hold any more."""
+        return tuple(sorted(set(self.plan.existing).difference(self.store.scans)))
+
+
+@dataclass(frozen=True)
+class _Job:
+    """All that stays the same during a conversion."""
+
+    catalog: Catalog
+    recipe: Recipe
+    staging: Staging
+    stock: Stock
+    plan: Plan
+    stamps: Mapping[str, Stamp]
+    strict: bool
+
+    def name(self, scan: str) -> str:
+        """Return the name of a scan's volume in the working folder."""
+        return self.stamps[scan].name_for(scan)
+
+
+def convert(
+    raw: Catalog | str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    recipe: Recipe | None = None,
+    scheduler: str = "threads",
+    workers: int | None = None,
+    rebuild: bool = False,
+    strict: bool = False,
+    progress: Progress | None = None,
+) -> Conversion:
+    """Make `out` the store of the scans in `raw`: the same bytes whatever was there before, and however it is run.
+
+    Parameters
+    ----------
+    raw : Catalog or path
+        What `find_scans` found, or the folder to look in.
+    out : path
+        The store; it appears, or is replaced, in one step.
+    recipe : Recipe, optional
+        How a scan becomes a volume.
+    scheduler : str
+        `threads`, `processes`, `synchronous` (a plain loop), the address of a Dask cluster that sees both folders, or
+        `auto`, which is the fastest of the first three. A script that starts processes must do so under
+        `if __name__ == "__main__"`.
+    workers : int, optional
+        Threads or processes; one for each core where it is not given.
+    rebuild : bool
+        Take nothing from the store, and replace it though it is damaged or of another recipe. What an interrupted
+        conversion by the same recipe finished is not done again.
+    strict : bool
+        Stop at the first scan that must be rejected, and commit nothing.
+    progress : callable, optional
+        See `ctprep.execution.progress`.
+
+    Returns
+    -------
+    Conversion
+
+    Raises
+    ------
+    CatalogError
+        If there are no scans, or their labels do not fit.
+    RecipeMismatch
+        If `out` was made by another recipe and `rebuild` is not given.
+    StoreLocked
+        If another conversion is writing `out`.
+    TargetError
+        If `out` cannot be written, or is not a store.
+    NothingConverted
+        If every scan was rejected, or one was and `strict` is given.
+    """
+    recipe = recipe or Recipe()
+    check_scheduler(scheduler, workers)
+    catalog = raw if isinstance(raw, Catalog) else find_scans(raw)
+    target = _own_target(out, catalog.raw)
+    staging = Staging(target)
+    with staging.locked():
+        existing = None if rebuild else _existing(target, recipe)
+        stock = _stock(staging, recipe, existing)
+        job = _Job(catalog, recipe, staging, stock, *_plan(catalog, stock), strict)
+        chosen = _fastest_scheduler(job, workers) if scheduler == AUTO else scheduler
+        run = partial(
+            run_all,
+            when_lost=lost_scan,
+            attempts=stock.work.attempts,
+            name=lambda task: task.chunk.stem,
+            scheduler=chosen,
+            workers=workers,
+        )
+        rejected = _commit(job, _run(job, run, progress or silent))
+        return Conversion(open_store(target), job.plan, rejected)
+
+
+def plan_conversion(
+    raw: Catalog | str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    recipe: Recipe | None = None,
+    rebuild: bool = False,
+) -> Plan:
+    """Decide what `convert` would do to each scan; nothing is written.
+
+    Parameters and errors are those of `convert`.
+    """
+    recipe = recipe or Recipe()
+    catalog = raw if isinstance(raw, Catalog) else find_scans(raw)
+    target = _own_target(out, catalog.raw)
+    existing = None if rebuild else _existing(target, recipe)
+    return _plan(catalog, _stock(Staging(target), recipe, existing))[0]
+
+
+def _own_target(out: str | os.PathLike[str], raw: Path) -> Path:
+    """Return the target's real path, after making sure that it is free, or a store and nothing else."""
+    try:
+        target = Path(out).resolve()
+    except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError before Python 3.13
+        raise TargetError(f"{out}: leads nowhere ({error}); choose another target") from None
+    if target.exists() and not is_ctprep_store(target):
+        raise TargetError(f"{out}: exists and is not a ctprep store, so it is left alone; choose another target")
+    if raw.resolve().is_relative_to(target):
+        raise TargetError(f"{out}: holds the raw folder, which must stay as it is; choose another target")
+    if outer := next(filter(is_ctprep_store, target.parents), None):
+        raise TargetError(f"{out}: lies in the store {outer}, which must stay as it is; choose another target")
+    if strangers := files_of_others(target):
+        raise TargetError(
+            f"{out}: holds {strangers[0]} and perhaps more that ctprep did not write and would remove; move it away"
+        )
+    if not target.parent.is_dir():
+        raise TargetError(f"{out}: its parent folder does not exist; create it first")
+    return target
+
+
+def _existing(target: Path, recipe: Recipe) -> Store | None:
+    if not target.exists():
+        return None
+    store = open_store(target)
+    if store.recipe != recipe:
+        raise RecipeMismatch(
+            f"{target.name}: was made by another recipe ({'; '.join(differences(store.recipe, recipe))}); "
+            "choose another target, or replace it with --rebuild"
+        )
+    return store
+
+
+def _stock(staging: Staging, recipe: Recipe, existing: Store | None) -> Stock:
+    most = most_chunk_bytes(recipe.shape, recipe.dtype)
+    return Stock(existing, WorkFolder(staging.work(recipe.digest)), load_remembered(staging.sources), most)
+
+
+def _plan(catalog: Catalog, stock: Stock) -> tuple[Plan, Mapping[str, Stamp]]:
+    observations, stamps = observe_all(catalog.scans, stock)
+    return make_plan(catalog.scans, observations, existing=stock.store.scans if stock.store else ()), stamps
+
+
+def _run(job: _Job, run: Callable[..., None], progress: Progress) -> list[Rejection]:
+    """Convert what the plan says, leaving each finished volume in the working folder; return what was rejected."""
+    _stop_if_strict(job, [*job.catalog.rejected, *_by_header(job.plan)])
+    rejected: list[Rejection] = []
+    tasks = (_task(job, row.scan) for row in job.plan.rows if row.action is Action.CONVERT)
+    with (
+        as_target_error(job.staging.target),
+        progress(job.plan.count(Action.CONVERT)) as advance,
+        job.stock.work.open_journal() as journal,
+    ):
+
+        def keep(outcome: Outcome) -> None:
+            scan, result = outcome
+            if isinstance(result, Rejection):
+                _stop_if_strict(job, [result])
+                rejected.append(result)
+            else:
+                name = job.name(scan)
+                journal.append(name, result, stated_checksum(job.stock.work.chunk(name)))
+            advance(1)
+
+        run(convert_scan, tasks, keep)
+    return rejected
+
+
+def _fastest_scheduler(job: _Job, workers: int | None) -> str:
+    stamps = [job.stamps[row.scan.id] for row in job.plan.rows if row.action is Action.CONVERT]
+    core_seconds = len(stamps) * SECONDS_PER_SCAN + sum(stamp.size for stamp in stamps) * SECONDS_PER_BYTE
+    return fastest_scheduler(len(stamps), core_seconds, workers)
+
+
+def _task(job: _Job, scan: Scan) -> ScanTask:
+    return ScanTask(scan.id, scan.path.absolute(), job.recipe, job.stock.work.chunk(job.name(scan.id)))
+
+
+def _by_header(plan: Plan) -> list[Rejection]:
+    return [row.rejection for row in plan.rows if row.rejection]
+
+
+def _stop_if_strict(job: _Job, rejected: Sequence[Rejection]) -> None:
+    if job.strict and rejected:
+        first = rejected[0]
+        raise NothingConverted(f"{first.scan}: {first.code}: {first.reason} (nothing was committed)")
+
+
+def _commit(job: _Job, by_voxels: Sequence[Rejection]) -> tuple[Rejection, ...]:
+    """Put the store of all that succeeded into the target's place; return what is not in it."""
+    catalog, staging = job.catalog, job.staging
+    rejected = [*catalog.rejected, *_by_header(job.plan), *by_voxels]
+    bad = {rejection.scan for rejection in rejected}
+    volumes = FinishedVolumes.of([row for row in job.plan.rows if row.scan.id not in bad], job.stock, job.stamps)
+    alike = volumes.alike()
+    everything = tuple(sorted([*rejected, *alike]))
+    _stop_if_strict(job, everything)
+    kept = volumes.without({rejection.scan for rejection in alike})
+    if not kept.rows:
+        raise NothingConverted(
+            f"{catalog.raw}: all {len(everything)} scans were rejected; no store was made", everything
+        )
+    with as_target_error(staging.target):
+        assemble(staging.next, kept, recipe=job.recipe, classes=catalog.classes, rejected=everything)
+    staging.commit()
+    with suppress(OSError):  # what is remembered saves time, and nothing else
+        save_remembered(staging.sources, volumes.to_remember())
+    return everything

@@ -1,0 +1,1 @@
+"""The scans of a folder: found, labelled and read."""

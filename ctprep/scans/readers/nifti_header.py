@@ -1,0 +1,254 @@
+"""What a NIfTI header says, judged before anything is allocated for it.
+
+nibabel's header classes know what the fields mean; what is trusted of them is decided here.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import nibabel
+import numpy as np
+from nibabel.spatialimages import HeaderDataError
+
+from ctprep.errors import (
+    BadGeometry,
+    NotHounsfield,
+    NotThreeD,
+    Oversize,
+    Truncated,
+    Unreadable,
+    UnsupportedDtype,
+)
+from ctprep.volume.grid import Triple, VoxelGrid
+
+LARGEST_VOXEL_BYTES = 16 << 30
+"""Bytes of voxels a header may declare: 1024 x 1024 x 4096 float32."""
+
+LARGEST_SIDE = 8192
+"""Voxels along one axis; a slice of 64-bit voxels is then 512 MiB at most."""
+
+LARGEST_EXTENSION = 64 << 20
+"""Bytes between the header and the voxels."""
+
+LARGEST_FORM_CODE = 5
+"""Of an sform or qform: NIFTI_XFORM_TEMPLATE_OTHER."""
+
+SPACING_RANGE_MM = (0.01, 100.0)
+"""Outside of it the header's unit is not mm, or its numbers are noise."""
+
+SLOPE_RANGE = 1e-20, 1e20
+"""HU of one stored unit; int64 that were scaled to fill their range have 1e-16."""
+
+LARGEST_INTERCEPT = 1e6
+"""HU; beyond it single precision cannot tell the steps of a window apart."""
+
+LEAST_VOLUME = 1e-3
+"""Volume of the cell of unit voxel axes; 1 where they are perpendicular, 0 where they lie in one plane."""
+
+
+@dataclass(frozen=True)
+class NiftiHeader:
+    """What a NIfTI header says that matters for reading its voxels.
+
+    Parameters
+    ----------
+    grid : VoxelGrid
+        Shape and affine in the axes of the file.
+    dtype : numpy.dtype
+        Of the stored values, with the file's byte order.
+    slope, inter : float
+        HU is `stored * slope + inter`.
+    offset : int
+        Bytes before the first voxel.
+    header_bytes : int
+        Bytes of the header itself.
+    has_own_file : bool
+        The voxels are in the `.img` file beside this `.hdr`.
+    """
+
+    grid: VoxelGrid
+    dtype: np.dtype
+    slope: float
+    inter: float
+    offset: int
+    header_bytes: int
+    has_own_file: bool
+
+    @property
+    def slice_bytes(self) -> int:
+        """Bytes of one slice: one step along the file's third axis."""
+        return self.grid.shape[0] * self.grid.shape[1] * self.dtype.itemsize
+
+    @property
+    def bytes_before_voxels(self) -> int:
+        """Bytes between the end of the header and the first voxel, in the file that holds the voxels."""
+        return self.offset - (0 if self.has_own_file else self.header_bytes)
+
+    @property
+    def voxel_bytes(self) -> int:
+        """Bytes of all voxels."""
+        return self.slice_bytes * self.grid.shape[2]
+
+
+def parse_header(stream: BinaryIO, path: Path) -> NiftiHeader:
+    """Read and judge the header at the beginning of a stream.
+
+    Raises
+    ------
+    BadScan
+        One child per reason.
+    """
+    header = _nibabel_header(stream, path)
+    dtype = _dtype_of(header, path)
+    grid = VoxelGrid(_shape_of(header, path, dtype), _affine_of(header, path))
+    slope, inter = _scaling_of(header, path)
+    has_own_file = header["magic"].item() == header.pair_magic
+    offset = _offset_of(header, path, has_own_file)
+    return NiftiHeader(grid, dtype, slope, inter, offset, header.sizeof_hdr, has_own_file)
+
+
+def _nibabel_header(stream: BinaryIO, path: Path) -> nibabel.Nifti1Header:
+    start = stream.read(nibabel.Nifti1Header.sizeof_hdr)
+    if not start:
+        raise Unreadable(f"{path.name}: is empty; copy it again or leave it out")
+    sizes = {int.from_bytes(start[:4], order) for order in ("little", "big")}  # type: ignore[arg-type]
+    for kind in (nibabel.Nifti1Header, nibabel.Nifti2Header):
+        if kind.sizeof_hdr in sizes:
+            block = start + stream.read(kind.sizeof_hdr - len(start))
+            if len(block) < kind.sizeof_hdr:
+                raise Truncated(f"{path.name}: ends within its header; copy it again")
+            return _with_magic(kind(block, check=False), path)
+    raise Unreadable(f"{path.name}: is not NIfTI (no NIfTI header at its start); convert it or leave it out")
+
+
+def _with_magic(header: nibabel.Nifti1Header, path: Path) -> nibabel.Nifti1Header:
+    magic = bytes(header["magic"].item())
+    if magic not in (header.single_magic, header.pair_magic):
+        raise Unreadable(
+            f"{path.name}: has the magic {magic!r}, NIfTI has {header.single_magic!r} or {header.pair_magic!r}; "
+            "if it is an Analyze file, convert it to NIfTI"
+        )
+    if int(header["sizeof_hdr"]) != header.sizeof_hdr:
+        raise Unreadable(f"{path.name}: its size and its axes are in different byte orders; repair its header")
+    return header
+
+
+def _dtype_of(header: nibabel.Nifti1Header, path: Path) -> np.dtype:
+    try:
+        dtype = header.get_data_dtype()
+    except (HeaderDataError, KeyError):
+        raise UnsupportedDtype(
+            f"{path.name}: has the unknown data type {int(header['datatype'])}; repair its header"
+        ) from None
+    if dtype.kind not in "iuf" or dtype.itemsize > 8:
+        names = f" with fields {', '.join(dtype.names)}" if dtype.names else ""
+        raise UnsupportedDtype(
+            f"{path.name}: voxels are {dtype.name}{names}, a CT has one real number a voxel; leave it out"
+        )
+    return dtype
+
+
+def _shape_of(header: nibabel.Nifti1Header, path: Path, dtype: np.dtype) -> tuple[int, int, int]:
+    n_axes, *sides = header["dim"].tolist()
+    if not 1 <= n_axes <= 7:
+        raise BadGeometry(f"{path.name}: declares {n_axes} axes, NIfTI has 1 to 7; repair its header")
+    shape = tuple(sides[:n_axes])
+    if any(side < 1 for side in shape):
+        raise BadGeometry(f"{path.name}: has the shape {shape}, every side must be positive; repair its header")
+    if n_axes < 3 or any(side != 1 for side in shape[3:]):
+        raise NotThreeD(f"{path.name}: has the shape {shape}, expected one volume of three axes; split it")
+    if math.prod(shape) * dtype.itemsize > LARGEST_VOXEL_BYTES or max(shape) > LARGEST_SIDE:
+        raise Oversize(
+            f"{path.name}: declares {shape} voxels of {dtype.itemsize} bytes, the limits are {LARGEST_SIDE} a side "
+            f"and {LARGEST_VOXEL_BYTES >> 30} GiB; repair its header or crop it"
+        )
+    return shape[0], shape[1], shape[2]
+
+
+def _affine_of(header: nibabel.Nifti1Header, path: Path) -> np.ndarray:
+    codes = int(header["sform_code"]), int(header["qform_code"])
+    if not all(0 <= code <= LARGEST_FORM_CODE for code in codes):  # which readers take for none, or for any
+        raise BadGeometry(
+            f"{path.name}: its sform and qform have the codes {codes[0]} and {codes[1]}, NIfTI has 0 to "
+            f"{LARGEST_FORM_CODE}; repair its header"
+        )
+    if not any(codes):
+        raise BadGeometry(f"{path.name}: has neither sform nor qform, so left and right are unknown; set one of them")
+    try:
+        with np.errstate(all="ignore"):  # what is not finite is judged below
+            affine = np.asarray(header.get_best_affine(), np.float64)
+    except (HeaderDataError, ValueError, np.linalg.LinAlgError) as error:
+        raise BadGeometry(f"{path.name}: has no usable affine ({error}); repair its header") from None
+    _judge_affine(affine, path)
+    return affine
+
+
+def _judge_affine(affine: np.ndarray, path: Path) -> None:
+    if not np.isfinite(affine).all():
+        raise BadGeometry(f"{path.name}: its affine is not finite; repair its header")
+    with np.errstate(over="ignore"):
+        spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
+    if not ((spacing >= SPACING_RANGE_MM[0]) & (spacing <= SPACING_RANGE_MM[1])).all():
+        shown = " x ".join(f"{mm:g}" for mm in spacing)
+        raise BadGeometry(
+            f"{path.name}: its voxels measure {shown} mm, expected {SPACING_RANGE_MM[0]:g} to "
+            f"{SPACING_RANGE_MM[1]:g}; repair the affine or its unit"
+        )
+    volume = abs(np.linalg.det(affine[:3, :3] / spacing))
+    if volume < LEAST_VOLUME:
+        raise BadGeometry(f"{path.name}: its affine is singular (its axes span {volume:.1g}); repair its header")
+
+
+def _scaling_of(header: nibabel.Nifti1Header, path: Path) -> tuple[float, float]:
+    try:
+        slope, inter = header.get_slope_inter()
+        if math.isinf(header["scl_slope"]):  # which nibabel takes for no slope at all
+            raise HeaderDataError("the slope is infinite")
+    except HeaderDataError as error:
+        raise NotHounsfield(f"{path.name}: has no usable slope and intercept ({error}); repair its header") from None
+    if slope is None:
+        return 1.0, 0.0
+    if not SLOPE_RANGE[0] <= abs(slope) <= SLOPE_RANGE[1]:
+        raise NotHounsfield(f"{path.name}: its slope is {slope:g}, which no CT has; repair its header")
+    if abs(inter) > LARGEST_INTERCEPT:
+        raise NotHounsfield(f"{path.name}: its intercept is {inter:g}, which no CT has; repair its header")
+    return float(slope), float(inter)
+
+
+def _offset_of(header: nibabel.Nifti1Header, path: Path, has_own_file: bool) -> int:
+    offset = float(header["vox_offset"])
+    least = 0 if has_own_file else header.single_vox_offset
+    if not (math.isfinite(offset) and least <= offset <= LARGEST_EXTENSION and offset == int(offset)):
+        raise Unreadable(f"{path.name}: its voxels start at byte {offset:g}, expected {least} or later; repair it")
+    return int(offset)
+
+
+def encode_header(
+    dtype: np.dtype, shape: Triple, affine: np.ndarray, *, slope: float = 1.0, inter: float = 0.0
+) -> bytes:
+    """Return the NIfTI-1 header of a single file with sform and qform code 1 (scanner), ready for its voxels.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        Of the stored values.
+    shape : tuple of int
+        Voxels along each axis.
+    affine : (4, 4) array
+        Voxel centre -> world RAS+ in mm.
+    slope, inter : float
+        HU is `stored * slope + inter`.
+    """
+    header = nibabel.Nifti1Header(endianness="<")
+    header.set_data_dtype(dtype)
+    header.set_data_shape(shape)
+    header["scl_slope"], header["scl_inter"] = slope, inter
+    header.set_xyzt_units("mm")
+    header["vox_offset"] = header.single_vox_offset
+    header["magic"] = header.single_magic
+    header.set_qform(affine, code=1, strip_shears=True)
+    header.set_sform(affine, code=1)
+    no_extension = b"\0\0\0\0"
+    return header.binaryblock + no_extension

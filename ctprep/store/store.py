@@ -1,0 +1,360 @@
+"""A store, opened for reading.
+
+Everything is checked when it is opened or read: a damaged table or a missing volume is an error that says where, never
+a volume of air.
+"""
+
+import os
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import zarr
+import zarr.errors
+
+from ctprep.errors import RecipeError, ScanNotFound, StoreError, StoreNotFound
+from ctprep.execution.stopping import uninterrupted
+from ctprep.files import read_json
+from ctprep.scans.scan import Rejection
+from ctprep.store.chunk import chunk_path, read_chunk, stated_checksum
+from ctprep.store.format import (
+    ATTRIBUTES,
+    AXES,
+    FORMAT,
+    META_PREFIX,
+    file_names,
+    tree_digest,
+)
+from ctprep.store.records import RECORD, Records
+from ctprep.store.seal import ROOT, is_sealed, is_table_file
+from ctprep.volume.grid import VoxelGrid
+from ctprep.volume.intensity import unit_from_stored
+from ctprep.volume.recipe import Recipe
+
+MOST_SCANS = 100_000_000
+"""Rows beyond which the metadata, not the cohort, is what is large."""
+
+READ_ERRORS = (
+    OSError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    IndexError,
+    RuntimeError,
+    MemoryError,
+    zarr.errors.BaseZarrError,
+)
+"""What zarr-python and its codecs raise on metadata or tables that no conversion wrote."""
+
+REBUILD = "make it anew from its sources with: ctprep convert --rebuild"
+
+Identity = tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Store:
+    """A store of prepared scans; every sequence is in row order.
+
+    Parameters
+    ----------
+    path : Path
+        The folder.
+    recipe : Recipe
+        How the volumes were made.
+    classes : tuple of str
+        Of two, the second is the positive one.
+    rejected : tuple of Rejection
+        Scans that were left out.
+    scans : tuple of str
+        Ids, sorted.
+    labels : (scan,) int16 array
+        Index into `classes`; -1 where none is known.
+    patients : tuple of str
+        Whose scan it is.
+    records : Records
+        What is known of each scan beside its volume.
+    checksums : (scan,) uint32 array
+        CRC-32C of each volume's chunk.
+    meta : mapping of str to (scan,) array
+        Further columns of the label table.
+    identity : tuple of int
+        What tells this store from any other that takes its place, see `is_still_there`.
+    """
+
+    path: Path
+    recipe: Recipe
+    classes: tuple[str, ...]
+    rejected: tuple[Rejection, ...]
+    scans: tuple[str, ...]
+    labels: np.ndarray
+    patients: tuple[str, ...]
+    records: Records
+    checksums: np.ndarray
+    meta: Mapping[str, np.ndarray]
+    identity: Identity = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.scans)
+
+    @cached_property
+    def _row_of(self) -> dict[str, int]:
+        return {scan: row for row, scan in enumerate(self.scans)}
+
+    def row(self, scan: str) -> int:
+        """Return the row of a scan.
+
+        Raises
+        ------
+        ScanNotFound
+            If the store holds no such scan.
+        """
+        if scan in self._row_of:
+            return self._row_of[scan]
+        rejected = {rejection.scan: rejection for rejection in self.rejected}
+        if scan in rejected:
+            raise ScanNotFound(f"{scan}: was rejected ({rejected[scan].code}): {rejected[scan].reason}")
+        raise ScanNotFound(f"{scan}: no such scan in {self.path.name}, which holds {_examples(self.scans)}")
+
+    def volume(self, row: int) -> np.ndarray:
+        """Return one volume as it is stored.
+
+        Parameters
+        ----------
+        row : int
+            0 to `len(store) - 1`.
+
+        Returns
+        -------
+        (x, y, z) array of the recipe's dtype
+
+        Raises
+        ------
+        StoreError
+            If the volume is missing or damaged.
+        """
+        volume = np.empty(self.recipe.shape, self.recipe.dtype)
+        self.read_into(row, volume)
+        return volume
+
+    def read_into(self, row: int, out: np.ndarray) -> None:
+        """Put one volume into an array; several threads may do so at once.
+
+        The chunk is read once. Its bytes have the checksum that was written down for this row, or it is an error, so
+        that it is neither missing nor damaged nor another's.
+
+        Parameters
+        ----------
+        row : int
+            0 to `len(store) - 1`.
+        out : (x, y, z) array of the recipe's dtype, contiguous
+
+        Raises
+        ------
+        StoreError
+            If the volume is missing or damaged.
+        """
+        if not 0 <= row < len(self):
+            raise StoreError(f"{self.path.name}: has no row {row}, only 0 to {len(self) - 1}")
+        if problem := self.read_or_say(row, out):
+            raise StoreError(f"{self.path.name}: the volume of {self.scans[row]} (row {row}) {problem}")
+
+    def read_or_say(self, row: int, out: np.ndarray) -> str | None:
+        """Put one volume into an array, or return what is wrong with it, and how to mend it."""
+        try:
+            read_chunk(self._chunk(row), int(self.checksums[row]), out)
+        except FileNotFoundError:
+            problem = "is missing"
+        except OSError as error:
+            problem = f"cannot be read ({error.strerror})"
+        except ValueError as error:
+            problem = str(error)
+        else:
+            return None
+        return f"{problem}; convert again to rebuild it"
+
+    def holds_chunk_of(self, row: int) -> bool:
+        """Tell whether the chunk that is there states the checksum of the one that was written for this row.
+
+        Four bytes are read. Whether the rest of the chunk has that checksum is for the codec to say, when it is read.
+        """
+        try:
+            return stated_checksum(self._chunk(row)) == int(self.checksums[row])
+        except OSError:
+            return False
+
+    def _chunk(self, row: int) -> str:
+        return f"{self.path}/{chunk_path(row)}"
+
+    def unit(self, volume: np.ndarray) -> np.ndarray:
+        """Return stored values as float32 in [0, 1]."""
+        return unit_from_stored(volume)
+
+    def spacing_mm(self, row: int) -> tuple[float, float, float]:
+        """Return the distance between the stored voxels of a row along each axis, in mm."""
+        return VoxelGrid(self.recipe.shape, np.array(self.records[row].affine)).spacing_mm
+
+    def foreign_files(self) -> list[str]:
+        """Return the files under the store that no conversion wrote, sorted."""
+        chunks = {chunk_path(row) for row in range(len(self))}
+        return sorted(name for name in file_names(self.path) if not is_table_file(name) and name not in chunks)
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the whole tree: equal stores have equal digests.
+
+        Raises
+        ------
+        StoreError
+            If a file cannot be read, or another store took this one's place.
+        """
+        try:
+            digest = tree_digest(self.path)
+        except OSError as error:
+            self.check_still_there()
+            raise StoreError(f"{self.path}: cannot be read ({error.strerror}: {error.filename})") from None
+        self.check_still_there()
+        return digest
+
+    def is_still_there(self) -> bool:
+        """Tell whether this store, and no other, is at its path."""
+        return _identity(self.path) == self.identity
+
+    def check_still_there(self) -> None:
+        """Raise `StoreError` where another store took this one's place: what was read may be of both."""
+        if not self.is_still_there():
+            raise StoreError(f"{self.path}: was replaced while it was read; try again when no conversion writes it")
+
+
+def is_ctprep_store(path: Path) -> bool:
+    """Tell whether a folder is a store, whole or damaged, that ctprep wrote."""
+    return _attributes(path) is not None
+
+
+def open_store(path: str | os.PathLike[str]) -> Store:
+    """Open a store: read and check all of it but its volumes.
+
+    Where a conversion replaces it meanwhile, it is opened again: all that is returned is of one store.
+
+    Parameters
+    ----------
+    path : path
+        The folder that `ctprep convert` wrote.
+
+    Raises
+    ------
+    StoreNotFound
+        If there is nothing at `path`.
+    StoreError
+        If what is there is not a store, is damaged, or is of another format.
+    """
+    path = Path(path)
+    while True:
+        before = _identity(path)
+        try:
+            store = _open(path, before)
+        except StoreError:
+            if _identity(path) == before:
+                raise
+        else:
+            if _identity(path) == before:
+                return store
+
+
+def _identity(path: Path) -> Identity | None:
+    """Return what tells a store from any other that takes its place: its root metadata; None where there is none."""
+    try:
+        found = (path / ROOT).stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino, found.st_size, found.st_ctime_ns
+
+
+def _open(path: Path, identity: Identity | None) -> Store:
+    if not path.exists():
+        raise StoreNotFound(f"{path}: no store is here; make one with: ctprep convert RAW {path}")
+    saved = _attributes(path)
+    if identity is None or saved is None:
+        raise StoreError(f"{path}: is not a readable ctprep store; make one with: ctprep convert RAW OUT.zarr")
+    if saved.get("format") != FORMAT:
+        raise StoreError(f"{path}: has format {saved.get('format')}, this ctprep reads {FORMAT}; install a fitting one")
+    try:
+        for name, axes in AXES.items():
+            if name != "volume" and not path.joinpath(name, "c", *["0"] * len(axes)).exists():
+                raise StoreError(f"its array {name} is missing")
+        if not is_sealed(path):  # before zarr-python looks at what may ask for anything
+            raise StoreError("its metadata or a table is not as it was written")
+        with uninterrupted():  # zarr's threads would go on, and find their loop closed
+            group = zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=False)
+            return _read(path, group, saved, identity)
+    except (StoreError, RecipeError) as error:
+        raise StoreError(f"{path}: {error}; {REBUILD}") from None
+    except READ_ERRORS as error:
+        raise StoreError(f"{path}: is not a readable ctprep store ({_first_line(error)}); {REBUILD}") from None
+
+
+def _attributes(path: Path) -> dict[str, Any] | None:
+    """Return what ctprep says of a store in its root metadata, or None where that is not a store's."""
+    try:
+        saved = read_json(path / ROOT)["attributes"][ATTRIBUTES]
+    except (KeyError, TypeError):
+        return None
+    return saved if isinstance(saved, dict) else None
+
+
+def _read(path: Path, group: zarr.Group, saved: dict[str, Any], identity: Identity) -> Store:
+    recipe = Recipe.from_dict(saved["recipe"])
+    volumes = _array(group, "volume")
+    n_scans = volumes.shape[0]
+    if n_scans > MOST_SCANS or volumes.shape[1:] != recipe.shape or volumes.dtype != recipe.dtype:
+        raise StoreError(f"its volumes are {volumes.shape} {volumes.dtype}, its recipe says {recipe.shape}")
+    tables = {name: _table(group, name, n_scans) for name in AXES if name not in ("volume", "quantile")}
+    meta = {name: _table(group, name, n_scans) for name in _array_names(group) if name.startswith(META_PREFIX)}
+    return Store(
+        path=path,
+        recipe=recipe,
+        classes=tuple(map(str, saved["classes"])),
+        rejected=tuple(Rejection(**rejection) for rejection in saved["rejected"]),
+        scans=tuple(map(str, tables["scan"])),
+        labels=tables["label"],
+        patients=tuple(map(str, tables["patient"])),
+        records=Records.from_columns(n_scans, {name: tables[name] for name in RECORD.names or ()}),
+        checksums=tables["volume_crc32c"],
+        meta={name.removeprefix(META_PREFIX): values for name, values in meta.items()},
+        identity=identity,
+    )
+
+
+def _array_names(group: zarr.Group) -> list[str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)  # of files that are not the store's
+        return sorted(group.array_keys())
+
+
+def _array(group: zarr.Group, name: str) -> zarr.Array:
+    array = group[name]
+    if not isinstance(array, zarr.Array) or (getattr(array.metadata, "dimension_names", None) or (None,))[0] != "scan":
+        raise StoreError(f"its array {name} is not one row a scan")
+    return array
+
+
+def _table(group: zarr.Group, name: str, n_scans: int) -> np.ndarray:
+    array = _array(group, name)
+    shape = (n_scans, *(RECORD[name].shape if name in (RECORD.names or ()) else ()))
+    if array.shape != shape or array.chunks != shape:
+        raise StoreError(f"its array {name} has the shape {array.shape}, expected {shape} in one chunk")
+    if array.nchunks_initialized != array.nchunks:
+        raise StoreError(f"its array {name} is missing")
+    return np.asarray(array[...])
+
+
+def _examples(scans: tuple[str, ...]) -> str:
+    shown = ", ".join(scans[:3])
+    return f"{shown} and {len(scans) - 3} more" if len(scans) > 3 else shown
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,0 +1,51 @@
+"""One volume of a store back to NIfTI, in its place in the world."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from ctprep.errors import TargetError
+from ctprep.files import as_target_error
+from ctprep.scans.readers.nifti import write_nifti
+from ctprep.store.store import Store, open_store
+from ctprep.volume.intensity import hu_from_unit, unit_from_stored
+
+
+def export(store: Store | str | os.PathLike[str], scan: str, out: str | os.PathLike[str]) -> Path:
+    """Write one stored volume as NIfTI: float32 HU within the window, on the stored grid.
+
+    Parameters
+    ----------
+    store : Store or path
+    scan : str
+        The scan's id.
+    out : path
+        A new file; compressed where it ends in `.gz`.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    ScanNotFound
+        If the store holds no such scan.
+    StoreError
+        If its volume is damaged.
+    TargetError
+        If `out` exists, cannot be written, or does not end in `.nii` or `.nii.gz`.
+    """
+    store = store if isinstance(store, Store) else open_store(store)
+    out = Path(out)
+    row = store.row(scan)
+    if not out.name.endswith((".nii", ".nii.gz")):
+        raise TargetError(f"{out}: is not named as NIfTI; end it in .nii or .nii.gz")
+    if out.exists():
+        raise TargetError(f"{out}: exists already and is left alone; choose another name")
+    lower, upper = store.recipe.window
+    hu = hu_from_unit(unit_from_stored(store.volume(row)), lower=lower, upper=upper)
+    with as_target_error(out):
+        write_nifti(out, hu, np.array(store.records[row].affine))
+    return out

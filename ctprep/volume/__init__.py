@@ -1,0 +1,1 @@
+"""Arithmetic on arrays of voxels, which knows no file."""

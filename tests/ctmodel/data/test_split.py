@@ -1,0 +1,164 @@
+"""No patient is in two parts, every class is in each, and a new scan moves few others."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ctmodel.data.split import PARTS, UNLABELLED, Split, merge_patients, split_by_folds, split_by_shares
+from ctmodel.errors import SplitError
+
+NAMES = ("a", "b", "c", "d")
+
+
+@st.composite
+def cohorts(draw, fewest=3, most=12):
+    """Labels, patients and classes: each patient of one class with one to three scans, some unlabelled."""
+    n_classes = draw(st.integers(2, 4))
+    labels, patients = [], []
+    for label in range(n_classes):
+        for patient in range(draw(st.integers(fewest, most))):
+            n_scans = draw(st.integers(1, 3))
+            labels += [label] * n_scans
+            patients += [f"{label}-{patient}"] * n_scans
+    n_open = draw(st.integers(0, 4))
+    labels, patients = [*labels, *[-1] * n_open], [*patients, *patients[:n_open]]
+    order = draw(st.permutations(range(len(labels))))
+    return np.array(labels, dtype=np.int16)[order], [patients[place] for place in order], NAMES[:n_classes]
+
+
+shares = st.tuples(st.floats(0.05, 0.45), st.floats(0.05, 0.45))
+seeds = st.integers(0, 2**32 - 1)
+
+
+def assert_is_a_split(split: Split, labels, patients, classes):
+    for label, part in zip(labels, split.parts, strict=True):
+        assert (part == UNLABELLED) == (label < 0)
+    parts_of = {}
+    for patient, part in zip(patients, split.parts, strict=True):
+        parts_of.setdefault(patient, set()).add(part)
+    assert all(len(parts - {UNLABELLED}) <= 1 for parts in parts_of.values())
+    for part in PARTS:
+        assert set(labels[split.rows(part)]) == set(range(len(classes)))
+
+
+@given(cohorts(), shares, seeds)
+def test_a_split_by_shares_separates_patients_and_has_every_class_in_every_part(cohort, asked, seed):
+    labels, patients, classes = cohort
+    split = split_by_shares(labels, patients, classes=classes, validation=asked[0], test=asked[1], seed=seed)
+    assert_is_a_split(split, labels, patients, classes)
+
+
+@given(cohorts(fewest=5, most=30), shares, seeds)
+def test_shares_are_met_to_a_patient_of_each_class_and_a_rounding(cohort, asked, seed):
+    labels, patients, classes = cohort
+    split = split_by_shares(labels, patients, classes=classes, validation=asked[0], test=asked[1], seed=seed)
+    for label in range(len(classes)):
+        of_class = {patient for patient, own in zip(patients, labels, strict=True) if own == label}
+        for part, share in zip(("validation", "test"), asked, strict=True):
+            found = {patients[row] for row in split.rows(part)} & of_class
+            # A test part that must have its one patient takes it from validation, which is rounded after that.
+            assert abs(len(found) - share * len(of_class)) < (1.5 if part == "validation" else 1)
+
+
+@given(cohorts(fewest=6), st.integers(2, 4), st.floats(0.05, 0.4), seeds)
+def test_over_all_folds_every_patient_is_tested_once(cohort, folds, validation, seed):
+    labels, patients, classes = cohort
+    common = {"classes": classes, "validation": validation, "seed": seed, "folds": folds}
+    splits = [split_by_folds(labels, patients, fold=fold, **common) for fold in range(1, folds + 1)]
+    for split in splits:
+        assert_is_a_split(split, labels, patients, classes)
+    tested = np.concatenate([split.rows("test") for split in splits])
+    assert sorted(tested) == np.flatnonzero(labels >= 0).tolist()
+    sizes = [len({patients[row] for row in split.rows("test")}) for split in splits]
+    assert max(sizes) - min(sizes) <= len(classes)
+
+
+@given(cohorts(), shares, seeds, st.randoms(use_true_random=False))
+def test_the_order_of_the_rows_does_not_matter(cohort, asked, seed, random):
+    labels, patients, classes = cohort
+    order = list(range(len(labels)))
+    random.shuffle(order)
+    settings = {"classes": classes, "validation": asked[0], "test": asked[1], "seed": seed}
+    split = split_by_shares(labels, patients, **settings)
+    shuffled = split_by_shares(labels[order], [patients[place] for place in order], **settings)
+    assert shuffled.parts == tuple(split.parts[place] for place in order)
+
+
+@given(st.integers(20, 60), seeds)
+def test_one_more_patient_moves_few_others(n_patients, seed):
+    def parts(n):
+        labels = np.arange(n) % 2
+        patients = [f"p{patient}" for patient in range(n)]
+        split = split_by_shares(labels, patients, classes=("a", "b"), validation=0.2, test=0.2, seed=seed)
+        return np.array(split.parts)
+
+    moved = np.sum(parts(n_patients + 1)[:-1] != parts(n_patients))
+    assert moved <= 2  # one over each boundary of the new patient's class
+
+
+def test_a_split_is_the_same_today_as_when_it_was_first_made():
+    split = split_by_shares(np.arange(8) % 2, list("abcdefgh"), classes=("x", "y"), validation=0.25, test=0.25, seed=1)
+    assert split.parts == (*["validation", "test"], *["train"] * 4, *["test", "validation"])
+
+
+def test_another_seed_gives_another_split():
+    labels, patients = np.arange(40) % 2, [f"p{patient}" for patient in range(40)]
+    first, second = (
+        split_by_shares(labels, patients, classes=("a", "b"), validation=0.2, test=0.2, seed=seed) for seed in (0, 1)
+    )
+    assert first != second
+
+
+def test_a_patient_with_scans_of_two_classes_stays_in_one_part():
+    labels = np.array([0, 1] * 6 + [0] * 6)
+    patients = [f"both{scan // 2}" for scan in range(12)] + [f"a{scan}" for scan in range(6)]
+    split = split_by_shares(labels, patients, classes=("a", "b"), validation=0.2, test=0.2, seed=0)
+    assert_is_a_split(split, labels, patients, ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("labels", "classes", "message"),
+    [
+        ([0, 0, 0, 0], ("a",), "expected two or more"),
+        ([0, 0, 0, 0], ("a", "b"), "class 'b': 0 patients"),
+        ([0, 0, 0, 1, 1], ("a", "b"), "class 'b': 2 patients with a label, expected at least 3"),
+        ([], ("a", "b"), "class 'a': 0 patients"),
+    ],
+)
+def test_too_few_patients_of_a_class_are_named(labels, classes, message):
+    patients = [f"p{row}" for row in range(len(labels))]
+    with pytest.raises(SplitError, match=message):
+        split_by_shares(np.array(labels), patients, classes=classes, validation=0.2, test=0.2, seed=0)
+
+
+def test_more_folds_than_patients_of_the_rarest_class_are_refused():
+    labels, patients = np.array([0] * 10 + [1] * 4), [f"p{row}" for row in range(14)]
+    with pytest.raises(SplitError, match="class 'b': 4 patients with a label, expected at least 5"):
+        split_by_folds(labels, patients, classes=("a", "b"), folds=5, fold=1, validation=0.2, seed=0)
+
+
+def test_a_class_that_mixed_patients_leave_out_of_a_part_is_named():
+    labels = np.array([0] * 6 + [1] * 6)  # patients 0 to 4 have scans of both classes, 5 and 6 of one
+    patients = [f"p{row}" for row in (0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 4, 6)]
+    refused = 0
+    for seed in range(20):
+        try:
+            split = split_by_shares(labels, patients, classes=("a", "b"), validation=0.2, test=0.2, seed=seed)
+        except SplitError as error:
+            assert "class 'b': no scan in the" in str(error)
+            refused += 1
+        else:
+            assert_is_a_split(split, labels, patients, ("a", "b"))
+    assert 0 < refused < 20
+
+
+@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 6)), max_size=12))
+def test_equal_volumes_and_equal_patients_end_up_with_one_patient(pairs):
+    patients, volumes = [patient for patient, _ in pairs], [volume for _, volume in pairs]
+    merged = merge_patients(patients, volumes)
+    linked = {(i, j) for i, a in enumerate(pairs) for j, b in enumerate(pairs) if a[0] == b[0] or a[1] == b[1]}
+    for _ in pairs:  # the transitive closure, slowly
+        linked |= {(i, k) for i, j in linked for m, k in linked if j == m}
+    assert {(i, j) for i, a in enumerate(merged) for j, b in enumerate(merged) if a == b} == linked
+    assert set(merged) <= set(patients)

@@ -1,0 +1,165 @@
+"""An evaluation repeats the training's own scores, or scores patients that the run has not learnt from."""
+
+import gzip
+import os
+import shutil
+
+import pytest
+from tiny_cohort import CLASSES, SHAPE, make_cohort
+
+from ctmodel.errors import NetworkError, RunDamaged, RunMismatch, RunMissing, ScoreError, StoreMoved
+from ctmodel.prediction.evaluate import evaluate
+from ctmodel.run.files import read_json, sha256_of, write_json
+from ctmodel.run.run_folder import Run
+from ctprep.conversion.convert import convert
+from ctprep.scans.catalog import find_scans
+from ctprep.volume.recipe import Recipe
+
+
+@pytest.fixture
+def own_run(finished, store_path, tmp_path):
+    """A copy of the finished run that a test may change; it finds the same store."""
+    run = shutil.copytree(finished.run, tmp_path / "run")
+    find_store_at(os.path.relpath(store_path, run), run)
+    return run
+
+
+def find_store_at(path, run):
+    """Make a finished run remember its store elsewhere, as if it had always been there."""
+    write_json(run / "store.json", read_json(run / "store.json") | {"path": path})
+    write_json(run / "digests.json", read_json(run / "digests.json") | {"store.json": sha256_of(run / "store.json")})
+
+
+def test_a_run_evaluated_anew_has_the_scores_of_its_training(finished):
+    evaluation = evaluate(finished.run)
+    assert evaluation.scores == finished.scores
+    assert evaluation.left_out == ()
+    assert len(evaluation.predictions.scans) == finished.scores.n
+
+
+def test_naming_the_run_s_own_store_changes_nothing(finished, store_path):
+    assert evaluate(finished.run, store_path).scores == finished.scores
+
+
+def test_a_run_and_its_store_can_be_moved_together(finished, home, tmp_path):
+    moved = shutil.copytree(home, tmp_path / "elsewhere")
+    evaluation = evaluate(moved / "run")
+    assert evaluation.store == moved / "out.zarr"
+    assert evaluation.scores == finished.scores
+
+
+def test_a_store_of_new_patients_is_scored_whole(finished, tmp_path):
+    other = make_cohort(tmp_path / "raw", n_patients=6, first_seed=5000, prefix="q")
+    evaluation = evaluate(finished.run, other.store(tmp_path / "other.zarr"))
+    assert evaluation.scores.part == "unseen"
+    assert evaluation.scores.n == 6
+    assert evaluation.left_out == ()
+    assert evaluation.scores.threshold == finished.scores.threshold
+
+
+def test_patients_that_the_run_has_learnt_from_are_left_out_and_said(finished, tmp_path):
+    learnt = {row.patient for row in Run(finished.run).split() if row.part in ("train", "validation")}
+    follow_up = make_cohort(tmp_path / "raw", n_patients=20, first_seed=5000)  # the first 16 have the run's names
+    evaluation = evaluate(finished.run, follow_up.store(tmp_path / "other.zarr"))
+    assert set(evaluation.predictions.patients).isdisjoint(learnt)
+    assert len(evaluation.left_out) == len(learnt)
+    assert evaluation.scores.n == 20 - len(learnt)
+    assert f"{len(learnt)} labelled scans were left out" in evaluation.scores.notes[0]
+
+
+def test_a_file_learnt_under_another_name_is_left_out(finished, tmp_path):
+    renamed = make_cohort(tmp_path / "raw", n_patients=16, prefix="renamed")  # the first visits of the run's patients
+    evaluation = evaluate(finished.run, renamed.store(tmp_path / "other.zarr"))
+    tested = [row for row in Run(finished.run).split() if row.part == "test"]
+    assert evaluation.scores.n == len({row.patient for row in tested})
+
+
+def test_a_store_of_nothing_but_learnt_patients_cannot_be_scored(finished, cohort, tmp_path):
+    learnt = {row.scan for row in Run(finished.run).split() if row.part == "train"}
+    for scan in learnt:
+        target = tmp_path / "raw" / f"{scan}.nii.gz"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(cohort.raw / f"{scan}.nii.gz", target)
+    shutil.copy(cohort.raw / "labels.csv", tmp_path / "raw")
+    own = type(cohort)(tmp_path / "raw").store(tmp_path / "other.zarr")
+    with pytest.raises(ScoreError, match="no labelled scan"):
+        evaluate(finished.run, own)
+
+
+def test_a_store_that_moved_is_asked_for(finished, tmp_path):
+    lone = shutil.copytree(finished.run, tmp_path / "lone")
+    with pytest.raises(StoreMoved, match=r"say where it is: ctmodel evaluate .*lone STORE"):
+        evaluate(lone)
+
+
+def test_a_store_that_changed_since_the_training_is_not_taken_for_it(own_run, cohort, tmp_path):
+    grown = make_cohort(tmp_path / "raw", n_patients=18, scans_each=2).store(tmp_path / "grown.zarr")
+    find_store_at("../grown.zarr", own_run)
+    with pytest.raises(RunMismatch, match="number of scans: 33, now 37"):
+        evaluate(own_run)
+    assert evaluate(own_run, grown).scores.part == "unseen"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"window": (-900.0, 400.0)}, "window"),
+        ({"shape": (16, 16, 10)}, "shape"),
+        ({"classes": {"abnormal": ["CT-1"], "normal": ["CT-0"]}}, "classes"),
+        ({"classes": {"healthy": ["CT-0"], "ill": ["CT-1"]}}, "classes"),
+    ],
+)
+def test_a_store_of_another_kind_is_refused(finished, cohort, tmp_path, change, message):
+    other = cohort.store(tmp_path / "other.zarr", **change)
+    with pytest.raises(RunMismatch, match=f"another kind of store .*{message}"):
+        evaluate(finished.run, other)
+
+
+def test_a_folder_that_is_no_run_is_said_to_be_none(tmp_path):
+    with pytest.raises(RunMissing, match="is no run"):
+        evaluate(tmp_path)
+
+
+def test_an_unfinished_run_is_not_evaluated(own_run):
+    (own_run / "scores.json").unlink()
+    with pytest.raises(RunMissing, match="--resume"):
+        evaluate(own_run)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "error"),
+    [
+        ("store.json", "{}", RunDamaged),
+        ("network.json", '{"name": "compact"}', RunDamaged),
+        (
+            "network.json",
+            '{"name": "fancy", "input_shape": [16, 16, 8], "n_classes": 2, "precision": "float32"}',
+            RunDamaged,
+        ),
+        (
+            "network.json",
+            '{"name": "compact", "input_shape": [16, 16, 8], "n_classes": 3, "precision": "float32"}',
+            RunDamaged,
+        ),
+        ("scores.json", '{"part": "test"}', RunDamaged),
+        ("split.csv", "scan,part\n", RunDamaged),
+        ("model.weights.h5", "", NetworkError),
+    ],
+)
+def test_a_damaged_run_is_an_error_that_names_the_file(own_run, name, text, error):
+    (own_run / name).write_text(text)
+    with pytest.raises(error):
+        evaluate(own_run)
+
+
+def test_the_scans_of_the_training_are_known_again_plain_and_under_other_names(finished, cohort, tmp_path):
+    """Neither the bytes of the files nor the patients tell; the volumes do."""
+    for path in cohort.files:
+        plain = tmp_path / "raw" / path.parent.name / f"renamed_{path.name.removesuffix('.gz')}"
+        plain.parent.mkdir(parents=True, exist_ok=True)
+        plain.write_bytes(gzip.decompress(path.read_bytes()))
+    catalog = find_scans(tmp_path / "raw", classes=CLASSES)
+    store = convert(catalog, tmp_path / "plain.zarr", recipe=Recipe(shape=SHAPE)).store
+    again = evaluate(finished.run, store.path)
+    assert again.scores.n == finished.scores.n
+    assert len(again.left_out) == len(store) - finished.scores.n

@@ -1,0 +1,76 @@
+"""A raw file gets the probability that its volume in the store got, whatever else is asked beside it."""
+
+import gzip
+
+import numpy as np
+import pytest
+
+from ctmodel.data.batches import open_volumes
+from ctmodel.errors import RunMissing
+from ctmodel.prediction.inference import load_predictor
+from ctmodel.prediction.predict import predict
+from ctmodel.run.run_folder import Run
+
+
+def saved_probabilities(run):
+    lines = (run / "predictions.csv").read_text().splitlines()[1:]
+    return {line.split(",")[0]: float(line.split(",")[5]) for line in lines}
+
+
+def test_raw_files_get_the_probabilities_that_the_training_gave_them(finished, cohort):
+    saved = saved_probabilities(finished.run)
+    files = [path for path in cohort.files if "unlabelled" not in path.name]
+    predictions = predict(finished.run, files)
+    assert [prediction.path for prediction in predictions] == files
+    for prediction in predictions:
+        scan = prediction.path.relative_to(cohort.raw).as_posix().removesuffix(".nii.gz")
+        assert prediction.probabilities["abnormal"] == pytest.approx(saved[scan], abs=1e-6)
+        assert sum(prediction.probabilities.values()) == pytest.approx(1)
+        assert prediction.predicted == max(prediction.probabilities, key=prediction.probabilities.__getitem__)
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 9])
+def test_a_scan_s_probability_does_not_depend_on_its_company(finished, store_path, n):
+    store, reader = open_volumes(store_path)
+    predictor = load_predictor(Run(finished.run))
+    together = predictor.of_rows(reader, np.arange(n))
+    alone = [predictor.of_volumes(store.volume(row)[None])[0] for row in range(n)]
+    np.testing.assert_array_equal(together, alone)
+
+
+def test_no_rows_have_no_probabilities(finished, store_path):
+    _, reader = open_volumes(store_path)
+    assert load_predictor(Run(finished.run)).of_rows(reader, np.arange(0)).shape == (0, 2)
+
+
+def test_a_bad_file_is_a_result_among_the_others(finished, cohort, tmp_path):
+    good = cohort.files[0]
+    broken, text = tmp_path / "broken.nii.gz", tmp_path / "text.nii"
+    broken.write_bytes(good.read_bytes()[:-500])
+    text.write_text("not a scan")
+    results = predict(finished.run, [broken, good, text, tmp_path / "nowhere.nii.gz"])
+    assert [result.code for result in results] == ["truncated", None, "unreadable", "vanished"]
+    for result in (results[0], results[2], results[3]):
+        assert result.predicted is None
+        assert result.probabilities == {}
+        assert result.path.name in result.reason
+    assert results[1].predicted in ("normal", "abnormal")
+
+
+def test_what_is_no_file_is_said_without_a_conversion(finished, tmp_path):
+    missing, folder = predict(finished.run, [tmp_path / "nowhere.nii.gz", tmp_path])
+    assert missing.reason == "nowhere.nii.gz: does not exist"
+    assert folder.reason == f"{tmp_path.name}: is a folder; give the files in it"
+    assert "cannot be read (File name too long)" in str(predict(finished.run, ["a" * 300])[0].reason)
+
+
+def test_an_unfinished_run_predicts_nothing(tmp_path, cohort):
+    with pytest.raises(RunMissing):
+        predict(tmp_path, cohort.files[:1])
+
+
+def test_a_compressed_and_a_plain_file_are_predicted_alike(finished, cohort, tmp_path):
+    plain = tmp_path / "plain.nii"
+    plain.write_bytes(gzip.decompress(cohort.files[0].read_bytes()))
+    compressed, uncompressed = predict(finished.run, [cohort.files[0], plain])
+    assert compressed.probabilities == uncompressed.probabilities

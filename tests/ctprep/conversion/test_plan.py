@@ -1,0 +1,54 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ctprep.conversion.plan import Action, FinishedVolume, Observation, duplicates, make_plan
+from ctprep.scans.scan import Rejection, Scan
+
+
+def scans(*labels):
+    return [Scan(f"s{number}", f"s{number}.nii", label, f"s{number}") for number, label in enumerate(labels)]
+
+
+def test_each_observation_leads_to_one_action():
+    observations = {
+        "s0": Observation(FinishedVolume("unchanged", 3)),
+        "s1": Observation(rejection=Rejection("s1", "geometry", "s1: no affine")),
+        "s2": Observation(why_convert="its bytes have changed"),
+    }
+    plan = make_plan(scans(0, 0, 0, 0), observations, existing=["gone", "s0", "s1"])
+    assert [(row.action, row.reason) for row in plan.rows] == [
+        (Action.REUSE, "unchanged"),
+        (Action.REJECT, "geometry: s1: no affine"),
+        (Action.CONVERT, "its bytes have changed"),
+        (Action.CONVERT, "new"),
+    ]
+    assert plan.removed == ("gone", "s1")
+    assert [plan.count(action) for action in Action] == [2, 1, 1]
+
+
+def rejected(labels, digests):
+    found = duplicates(scans(*labels), {f"s{number}": digest for number, digest in enumerate(digests)})
+    return [rejection.scan for rejection in found]
+
+
+def test_of_equal_bytes_the_first_stays():
+    assert rejected([0, 0, 1, 0], "aaba") == ["s1", "s3"]
+
+
+def test_of_equal_bytes_under_two_labels_none_stays():
+    assert rejected([0, 1, 0, 1], "aaab") == ["s0", "s1", "s2"]
+
+
+def test_of_equal_bytes_a_labelled_scan_stays_before_an_unlabelled_one():
+    assert rejected([-1, 1, -1], "aaa") == ["s0", "s2"]
+
+
+@given(st.lists(st.tuples(st.integers(-1, 2), st.sampled_from("abc")), max_size=12))
+def test_what_is_left_has_no_equal_bytes_and_no_needless_loss(pairs):
+    labels, digests = [label for label, _ in pairs], [digest for _, digest in pairs]
+    gone = set(rejected(labels, digests))
+    for digest in set(digests):
+        same = [number for number in range(len(pairs)) if digests[number] == digest]
+        kept = [number for number in same if f"s{number}" not in gone]
+        conflict = len({labels[number] for number in same} - {-1}) > 1
+        assert len(kept) == (0 if conflict else 1)
