@@ -3,9 +3,11 @@
 A message reads "subject: found, expected; way out". A child also inherits the builtin that a caller expects.
 """
 
+from ctprep.errors import CTPrepError
 
-class CTModelError(Exception):
-    """Base of every error that ctmodel raises on purpose."""
+
+class CTModelError(CTPrepError):
+    """Base of every error that ctmodel raises on purpose; who catches `CTPrepError` catches those of both packages."""
 
 
 class SettingsError(CTModelError, ValueError):
@@ -13,7 +15,7 @@ class SettingsError(CTModelError, ValueError):
 
 
 class SplitError(CTModelError, ValueError):
-    """The scans cannot be divided into parts that each hold every class."""
+    """The scans cannot be divided into subsets that each hold every class."""
 
 
 class ScoreError(CTModelError, ValueError):
@@ -25,7 +27,7 @@ class NetworkError(CTModelError, ValueError):
 
 
 class TrainingDiverged(CTModelError, ArithmeticError):
-    """The loss of a training is no number any more."""
+    """The loss of a training became NaN or infinite."""
 
 
 class BadVolume(CTModelError, ValueError):
@@ -49,7 +51,7 @@ class RunExists(RunError, FileExistsError):
 
 
 class RunMissing(RunError, FileNotFoundError):
-    """A folder is no run, or lacks what a finished run holds."""
+    """A folder is not a run, or lacks what a finished run holds."""
 
 
 class RunDamaged(RunError, ValueError):

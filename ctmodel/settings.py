@@ -1,14 +1,13 @@
-"""What decides a training beside the store, and how it is carried out: every setting, with default and limits.
+"""The settings of a training: those that decide its result, and those of how it is run.
 
-Nothing heavy is imported here, so that the command line reads its defaults at once.
+Nothing heavy is imported here, so that help is instant.
 """
 
-import math
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ctmodel.errors import SettingsError
+from ctprep.settings import check_settings, documented, setting
 
 THRESHOLDS = ("half", "validation")
 PRECISIONS = ("auto", "float32", "bfloat16")
@@ -22,47 +21,10 @@ BEFORE = {"interpolation": "linear"}
 """What runs did whose settings lack a name."""
 
 
+@documented
 @dataclass(frozen=True, kw_only=True)
 class TrainSettings:
     """The settings of one training; saved beside every run.
-
-    Attributes
-    ----------
-    network : str
-        Name of the network, one of `ctmodel.networks.build.NETWORKS`.
-    precision : {"auto", "float32", "bfloat16"}
-        What the network computes with, in training and ever after; auto is bfloat16 where the device has it in
-        hardware, else float32. The run keeps which it was.
-    epochs : int
-        Most passes over the training part; the learning rate falls to zero along them.
-    batch_size : int
-        Scans per step.
-    learning_rate : float
-        The highest step size of Adam.
-    patience : int
-        Epochs without a better validation loss after which the training stops.
-    validation, test : float
-        Shares of the patients that choose the epoch, and that are scored at the end.
-    folds : int
-        Parts of a cross-validation; 0 for one split by shares.
-    fold : int
-        Which of the folds is the test part, from 1; it takes the place of `test`.
-    seed : int
-        Decides the split, the first weights, the order of the scans and their augmentation.
-    class_weights : bool
-        Give every class the same weight in the loss, however many scans it has.
-    threshold : {"half", "validation"}
-        The probability from which a scan is called positive: 0.5, or the one that is best on validation.
-    augment : {"off", "light", "strong"}
-        How far a scan is changed at random in each epoch; `ctmodel.data.augment.PRESETS` has the numbers.
-    flip : bool
-        Mirror left and right at random; off, because lungs are not symmetrical.
-    interpolation : {"nearest", "linear"}
-        Whether a turned or scaled scan takes each voxel from the nearest one, or from between all around. That blurs,
-        and a network that has seen blurred scans alone is wrong about how sure it may be of those that it predicts.
-    xla : bool
-        Let XLA compile each step; it rounds otherwise, and dropout draws other numbers. Off, because it is slower on
-        CPUs (tests/benchmarks/gpu.py).
 
     Raises
     ------
@@ -79,26 +41,58 @@ class TrainSettings:
     ctmodel.errors.SettingsError: epochs: 0, expected a whole number of at least 1
     """
 
-    network: str = "compact"
-    precision: str = "auto"
-    epochs: int = 40
-    batch_size: int = 8
-    learning_rate: float = 2e-3
-    patience: int = 20
-    validation: float = 0.2
-    test: float = 0.2
-    folds: int = 0
-    fold: int = 1
-    seed: int = 0
-    class_weights: bool = True
-    threshold: str = "half"
-    augment: str = "light"
-    flip: bool = False
-    interpolation: str = "nearest"
-    xla: bool = False
+    network: str = setting("compact", "The network: compact, or founding, the network of the founding study.")
+    precision: str = setting(
+        "auto",
+        "Number format in which the network computes; auto is bfloat16 where the device has it in hardware, "
+        "else float32. A run keeps the format that it was trained in.",
+        choices=PRECISIONS,
+    )
+    epochs: int = setting(40, "Maximum number of epochs; the learning rate falls to zero over them.", minimum=1)
+    batch_size: int = setting(8, "Scans per training step.", minimum=1)
+    learning_rate: float = setting(2e-3, "Maximum learning rate of the Adam optimizer.", above=0)
+    patience: int = setting(20, "Stop after this many epochs without a lower validation loss.", minimum=1)
+    validation: float = setting(
+        0.2, "Share of the patients in the validation subset, which selects the best epoch.", above=0, below=1
+    )
+    test: float = setting(
+        0.2, "Share of the patients in the test subset, which is scored once, at the end.", above=0, below=1
+    )
+    folds: int = setting(
+        0, "Number of folds of a cross-validation; 0 for one split by the shares of the patients.", minimum=0
+    )
+    fold: int = setting(1, "The fold that is the test subset, from 1; it replaces the test share.", minimum=1)
+    seed: int = setting(
+        0,
+        "Random seed of the split, the initial weights, the order of the scans and their augmentation.",
+        minimum=0,
+        maximum=2**32 - 1,  # what NumPy's seeding takes
+    )
+    class_weights: bool = setting(True, "Give every class the same weight in the loss, whatever its number of scans.")
+    threshold: str = setting(
+        "half", "Decision threshold: half is 0.5, validation the best one on the validation subset.", choices=THRESHOLDS
+    )
+    augment: str = setting(
+        "light",
+        "Data augmentation: each time, a scan is rotated, scaled and shifted by a small random amount, and its "
+        "intensity is changed; strong also mixes scans and their labels.",
+        choices=STRENGTHS,
+    )
+    flip: bool = setting(False, "Mirror scans at random, left to right; off because lungs are not symmetric.")
+    interpolation: str = setting(
+        "nearest",
+        "Interpolation of rotated and scaled scans; linear blurs them, and a network that was trained on blurred "
+        "scans is poorly calibrated on others.",
+        choices=INTERPOLATIONS,
+    )
+    xla: bool = setting(  # off, because it is slower on CPUs (tests/benchmarks/gpu.py)
+        False, "Compile each training step with XLA, for one GPU; it is slower on CPUs, and rounds differently."
+    )
 
     def __post_init__(self) -> None:
-        _check(self, _LIMITS)
+        check_settings(self, SettingsError)
+        if self.folds == 1:
+            raise SettingsError("folds: 1, expected 0 for no folds, or at least 2")
         if self.validation + self.test >= 1 and not self.folds:
             raise SettingsError(
                 f"validation and test: {self.validation} + {self.test}, expected less than 1; leave scans to train on"
@@ -131,21 +125,10 @@ class TrainSettings:
         return cls(**saved)
 
 
+@documented
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """How a training is carried out, which does not decide what comes out; a run may be resumed with another.
-
-    Attributes
-    ----------
-    checkpoint_every : float
-        Seconds of training from one checkpoint to the next, 0 for one after each step; what a kill costs at most. At
-        the default, checkpoints of the founding network take 0.3 % of the time (tests/benchmarks/training.py).
-    strategy : {"auto", "none", "mirrored", "workers"}
-        Which devices share each batch: one; or all GPUs of the machine, or all logical CPUs where there is none; or
-        all GPUs of several machines, or one CPU of each, see `workers`; by default all GPUs of the machine where there
-        are several. It changes the outcome by rounding alone.
-    residency : {"auto", "stream", "host", "device"}
-        Where the training part is meanwhile, see `residency.settle`.
+    """How a training is run, which does not change its result; a run may be resumed with another.
 
     Raises
     ------
@@ -153,19 +136,28 @@ class Execution:
         If a value is outside its limits.
     """
 
-    checkpoint_every: float = 60.0
-    strategy: str = "auto"
-    residency: str = "auto"
+    checkpoint_every: float = setting(
+        60.0,  # which takes 0.3 % of the time of the founding network (tests/benchmarks/training.py)
+        "Seconds from one checkpoint to the next, 0 for one after each step. If the machine dies, you lose at most the "
+        "training since the last one; Ctrl-C and SIGTERM lose nothing.",
+        minimum=0,
+    )
+    strategy: str = setting(
+        "auto",
+        "The devices that share each batch. none: one device; mirrored: all GPUs of the machine, or its logical CPUs "
+        "where it has no GPU; workers: the machines of TF_CONFIG, on each of which this command is started; auto: "
+        "all GPUs where there are several, else one device. The result differs by rounding only.",
+        choices=STRATEGIES,
+    )
+    residency: str = setting(
+        "auto",
+        "Where the training subset is kept. stream: read from the store in every epoch; host: in memory; device: in "
+        "the memory of the GPU; auto: the fastest that fits.",
+        choices=RESIDENCIES,
+    )
 
     def __post_init__(self) -> None:
-        _check(self, _EXECUTION_LIMITS)
-
-
-def _check(settings: Any, limits: dict[str, tuple[Callable[[Any], bool], str]]) -> None:
-    for name, (accepts, expected) in limits.items():
-        value = getattr(settings, name)
-        if not accepts(value):
-            raise SettingsError(f"{name}: {value!r}, expected {expected}")
+        check_settings(self, SettingsError)
 
 
 def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
@@ -177,57 +169,3 @@ def differences(ours: dict[str, Any], theirs: dict[str, Any]) -> list[str]:
     ['epochs: 5, now 9']
     """
     return [f"{name}: {theirs.get(name)!r}, now {ours[name]!r}" for name in ours if ours[name] != theirs.get(name)]
-
-
-def _whole(lowest: int) -> tuple[Callable[[Any], bool], str]:
-    return (
-        lambda value: isinstance(value, int) and not isinstance(value, bool) and value >= lowest,
-        f"a whole number of at least {lowest}",
-    )
-
-
-def _number(accepts: Callable[[float], bool], expected: str) -> tuple[Callable[[Any], bool], str]:
-    def is_accepted(value: Any) -> bool:
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        return is_number and math.isfinite(value) and accepts(value)
-
-    return is_accepted, expected
-
-
-def _flag() -> tuple[Callable[[Any], bool], str]:
-    return lambda value: isinstance(value, bool), "true or false"
-
-
-_SHARE = _number(lambda value: 0 < value < 1, "a share above 0 and below 1")
-
-_LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "network": (lambda value: isinstance(value, str), "the name of a network"),
-    "precision": (lambda value: value in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
-    "epochs": _whole(1),
-    "batch_size": _whole(1),
-    "learning_rate": _number(lambda value: value > 0, "a number above 0"),
-    "patience": _whole(1),
-    "validation": _SHARE,
-    "test": _SHARE,
-    "folds": (
-        lambda value: _whole(0)[0](value) and value != 1,
-        "0 for no folds, or a whole number of at least 2",
-    ),
-    "fold": _whole(1),
-    "seed": (
-        lambda value: _whole(0)[0](value) and value < 2**32,
-        "a whole number from 0 to 4294967295",  # what NumPy's seeding takes
-    ),
-    "class_weights": _flag(),
-    "threshold": (lambda value: value in THRESHOLDS, f"one of {', '.join(THRESHOLDS)}"),
-    "augment": (lambda value: value in STRENGTHS, f"one of {', '.join(STRENGTHS)}"),
-    "flip": _flag(),
-    "interpolation": (lambda value: value in INTERPOLATIONS, f"one of {', '.join(INTERPOLATIONS)}"),
-    "xla": _flag(),
-}
-
-_EXECUTION_LIMITS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "checkpoint_every": _number(lambda value: value >= 0, "seconds, 0 or more"),
-    "strategy": (lambda value: value in STRATEGIES, f"one of {', '.join(STRATEGIES)}"),
-    "residency": (lambda value: value in RESIDENCIES, f"one of {', '.join(RESIDENCIES)}"),
-}

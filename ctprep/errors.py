@@ -5,7 +5,7 @@ A `BadScan` speaks of one scan and becomes a rejection; every other error stops 
 
 
 class CTPrepError(Exception):
-    """Base of every error that ctprep raises on purpose; its text is one line for a person."""
+    """Base of every error that ctprep and ctmodel raise on purpose; its text is one line for a person."""
 
 
 class RecipeError(CTPrepError, ValueError):

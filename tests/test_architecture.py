@@ -35,6 +35,7 @@ LAYERS = {
         ("execution",),
         ("volume",),
         ("files",),
+        ("settings", "text"),
         ("errors",),
     ),
     "ctmodel": (
@@ -55,12 +56,23 @@ LAYERS = {
 MOST_FILES = 10
 """In a room, beside its `__init__`; in the one that draws phantoms there may be more."""
 
-CTPREP_FOR_CTMODEL = {"errors", "execution.cores", "execution.stopping", "preparation", "store.store", "volume.recipe"}
+CTPREP_FOR_CTMODEL = {
+    "errors",
+    "execution.cores",
+    "execution.stopping",
+    "preparation",
+    "settings",
+    "store.store",
+    "text",
+    "volume.recipe",
+}
 """The bridge: what ctmodel may know of ctprep."""
 
 LIGHT = (
     "ctprep.volume.recipe",
     "ctprep.errors",
+    "ctprep.settings",
+    "ctprep.text",
     "ctprep.phantom.settings",
     "ctmodel.settings",
     "ctmodel.errors",

@@ -82,7 +82,7 @@ def convert(
     out: str | os.PathLike[str],
     *,
     recipe: Recipe | None = None,
-    scheduler: str = "threads",
+    scheduler: str = AUTO,
     workers: int | None = None,
     rebuild: bool = False,
     strict: bool = False,
@@ -100,8 +100,7 @@ def convert(
         How a scan becomes a volume.
     scheduler : str
         `threads`, `processes`, `synchronous` (a plain loop), the address of a Dask cluster that sees both folders, or
-        `auto`, which is the fastest of the first three. A script that starts processes must do so under
-        `if __name__ == "__main__"`.
+        `auto`, which is the fastest of the first three.
     workers : int, optional
         Threads or processes; one for each core where it is not given.
     rebuild : bool

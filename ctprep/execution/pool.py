@@ -5,10 +5,12 @@ import multiprocessing
 import multiprocessing.connection
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from multiprocessing.connection import Connection
+from types import ModuleType
 from typing import Any, TypeVar
 
 from ctprep.execution.cores import threads_shared_among
@@ -48,7 +50,7 @@ class WorkerProcesses(ProcessPoolExecutor):
         A process whose start is interrupted is known to nobody: it outlives its parent for as long as its imports
         take, and ends with a traceback.
         """
-        with uninterrupted(), _ctrl_c_blocked(), threads_shared_among(self._count):
+        with uninterrupted(), _ctrl_c_blocked(), _main_left_out(), threads_shared_among(self._count):
             return super().submit(fn, *args, **kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
@@ -73,6 +75,20 @@ def _ctrl_c_blocked() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextlib.contextmanager
+def _main_left_out() -> Iterator[None]:
+    """Keep a new process from importing the script that is running.
+
+    A script without `if __name__ == "__main__"` would run in it once more, and nothing of it is needed there.
+    """
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 def _obey_parent(until_closed: Connection) -> None:

@@ -69,7 +69,7 @@ def run_all(
     Parameters
     ----------
     function : callable
-        Importable, so that processes can find it.
+        Importable, so that processes can find it, and not from the script that is running, which they do not import.
     tasks : iterable
         Small and picklable.
     on_result : callable

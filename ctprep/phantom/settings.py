@@ -1,11 +1,10 @@
 """What a user may decide about a phantom cohort, with the defaults; imports nothing heavy."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from math import prod
 
 from ctprep.errors import PhantomError
+from ctprep.settings import check_settings, documented, setting
 
 SMALLEST_SHAPE = (16, 16, 8)  # voxels; below this no organ is more than a voxel or two wide
 LARGEST_VOXELS = 2**28  # 512 x 512 x 1024; a typing error, not a chest, is larger
@@ -37,23 +36,10 @@ DIFFICULTIES = {
 }
 
 
+@documented
 @dataclass(frozen=True)
 class CohortSettings:
     """Everything that decides the scans of a cohort.
-
-    Parameters
-    ----------
-    scans : int
-        Number of scans; scan `i` is the same in a smaller and in a larger cohort.
-    seed : int
-        Seed of all random draws, at least 0.
-    difficulty : {"easy", "medium", "hard"}
-        How far the findings stand out.
-    shape : (int, int, int)
-        Columns, rows and slices of a typical scan, right to left, back to front and foot to head. The number of
-        slices varies by scan.
-    confound : float
-        Share of the scans, 0 to 1, whose scanner is chosen by their class: a planted shortcut.
 
     Raises
     ------
@@ -66,41 +52,28 @@ class CohortSettings:
     'medium'
     """
 
-    scans: int = 120
-    seed: int = 0
-    difficulty: str = "medium"
-    shape: tuple[int, int, int] = (128, 128, 40)
-    confound: float = 0.0
+    scans: int = setting(120, "Number of scans; scan i is the same in a smaller and in a larger cohort.", minimum=1)
+    seed: int = setting(0, "Random seed of everything that is drawn.", minimum=0)
+    difficulty: str = setting("medium", "How clearly the findings stand out.", choices=tuple(DIFFICULTIES))
+    shape: tuple[int, int, int] = setting(
+        (128, 128, 40),
+        "Columns, rows and slices of a typical scan, right to left, back to front and foot to head; the number of "
+        "slices varies by scan.",
+    )
+    confound: float = setting(
+        0.0, "Share of the scans whose scanner is chosen by their class: a planted shortcut.", minimum=0, maximum=1
+    )
 
     def __post_init__(self) -> None:
-        _check(self.scans >= 1, f"scans: found {self.scans}, expected at least 1; ask for one scan or more")
-        _check(self.seed >= 0, f"seed: found {self.seed}, expected 0 or more; choose another seed")
-        names = ", ".join(DIFFICULTIES)
-        _check(
-            self.difficulty in DIFFICULTIES,
-            f"difficulty: found {self.difficulty!r}, expected one of {names}; choose one of these",
-        )
-        _check(
-            0.0 <= self.confound <= 1.0,
-            f"confound: found {self.confound}, expected 0 to 1; 0 keeps scanner and class independent",
-        )
-        _check_shape(self.shape)
+        check_settings(self, PhantomError)
+        large_enough = len(self.shape) == 3 and all(n >= least for n, least in zip(self.shape, SMALLEST_SHAPE))
+        if not large_enough or prod(self.shape) > LARGEST_VOXELS:
+            raise PhantomError(
+                f"shape: {tuple(self.shape)}, expected three sizes from {SMALLEST_SHAPE} up to {LARGEST_VOXELS} voxels "
+                "in all; a usual one is (128, 128, 40)"
+            )
 
     @property
     def level(self) -> Difficulty:
         """The numbers behind the name of the difficulty."""
         return DIFFICULTIES[self.difficulty]
-
-
-def _check_shape(shape: tuple[int, int, int]) -> None:
-    large_enough = len(shape) == 3 and all(n >= least for n, least in zip(shape, SMALLEST_SHAPE))
-    _check(
-        large_enough and prod(shape) <= LARGEST_VOXELS,
-        f"shape: found {tuple(shape)}, expected three sizes from {SMALLEST_SHAPE} up to {LARGEST_VOXELS} voxels "
-        "in all; a usual one is (128, 128, 40)",
-    )
-
-
-def _check(fine: bool, message: str) -> None:
-    if not fine:
-        raise PhantomError(message)

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from ctprep.errors import RecipeError
+from ctprep.settings import check_settings, documented, setting
 
 ARITHMETIC_VERSION = 2
 """Raised whenever the same input would give other voxels."""
@@ -33,25 +34,10 @@ BEFORE: dict[str, Any] = {}
 STORED_SPACING_MM = (0.01, 100.0)
 
 
+@documented
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """How a scan becomes a stored volume.
-
-    Parameters
-    ----------
-    shape : tuple of int
-        Stored voxels along x, y and z.
-    window : tuple of float
-        Lower and upper bound in HU; they become 0 and 1.
-    spacing_mm : tuple of float, optional
-        Size of a stored voxel along x, y and z in mm; the scan is cropped or padded with air around its centre.
-        Without it the scan's whole field of view is stretched to `shape`.
-    dtype : {"float16", "float32", "uint8"}
-        How a voxel is stored.
-    require_hu : bool
-        Reject a scan whose values cannot be Hounsfield units.
-    arithmetic : int
-        The version of the arithmetic; a store of an older one is read, but no scan is prepared by it any more.
 
     Raises
     ------
@@ -66,12 +52,20 @@ class Recipe:
     True
     """
 
-    shape: tuple[int, int, int] = (64, 64, 32)
-    window: tuple[float, float] = (-1000.0, 400.0)
-    spacing_mm: tuple[float, float, float] | None = None
-    dtype: str = "float16"
-    require_hu: bool = True
-    arithmetic: int = ARITHMETIC_VERSION
+    shape: tuple[int, int, int] = setting((64, 64, 32), "Size of a stored volume along x, y and z, in voxels.")
+    window: tuple[float, float] = setting((-1000.0, 400.0), "Lower and upper HU bound; they become 0 and 1.")
+    spacing_mm: tuple[float, float, float] | None = setting(
+        None,
+        "Size of a stored voxel along x, y and z, in mm: the scan is cropped or padded with air around its centre. "
+        "Without it, the whole field of view is stretched to the shape.",
+    )
+    dtype: str = setting("float16", "Data type of a stored voxel.", choices=STORED_DTYPES)
+    require_hu: bool = setting(True, "Reject scans whose values cannot be Hounsfield units.")
+    arithmetic: int = setting(
+        ARITHMETIC_VERSION,
+        "Version of the arithmetic. A store of an older version is read, but no scan is prepared by it any more.",
+        fixed=True,
+    )
 
     def __post_init__(self) -> None:
         # -1000 and -1000.0 are the same bound, so they must give the same JSON and the same digest.
@@ -79,8 +73,7 @@ class Recipe:
         object.__setattr__(self, "window", _checked_window(self.window))
         if self.spacing_mm is not None:
             object.__setattr__(self, "spacing_mm", _checked_spacing(self.spacing_mm))
-        if self.dtype not in STORED_DTYPES:
-            raise RecipeError(f"dtype: {self.dtype!r} is unknown; choose one of {', '.join(STORED_DTYPES)}")
+        check_settings(self, RecipeError)
         if (volume_bytes := math.prod(self.shape) * VOXEL_BYTES[self.dtype]) > LARGEST_VOLUME_BYTES:
             raise RecipeError(
                 f"shape: {self.shape} of {self.dtype} makes volumes of {volume_bytes:,} bytes, "

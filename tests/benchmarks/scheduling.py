@@ -10,6 +10,7 @@ import heapq
 import tempfile
 import time
 from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
@@ -28,8 +29,8 @@ SECONDS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
 }
 
 
-def nothing(task: ScanTask) -> str:
-    return task.scan
+nothing = attrgetter("scan")
+"""Costs nothing, and is found by processes, which do not import this script."""
 
 
 def main() -> None:

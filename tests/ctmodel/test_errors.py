@@ -5,14 +5,20 @@ import inspect
 import pytest
 
 from ctmodel import errors
+from ctprep.errors import CTPrepError
 
-CHILDREN = [child for _, child in inspect.getmembers(errors, inspect.isclass) if child is not errors.CTModelError]
+BASES = (CTPrepError, errors.CTModelError)
+CHILDREN = [child for _, child in inspect.getmembers(errors, inspect.isclass) if child not in BASES]
 
 
 @pytest.mark.parametrize("child", CHILDREN)
 def test_every_error_has_the_one_base_and_says_what_it_means(child):
     assert issubclass(child, errors.CTModelError)
     assert child.__doc__
+
+
+def test_one_base_catches_the_errors_of_both_packages():
+    assert issubclass(errors.CTModelError, CTPrepError)
 
 
 @pytest.mark.parametrize(

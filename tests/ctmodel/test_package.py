@@ -7,7 +7,7 @@ import pytest
 
 import ctmodel
 
-HEAVY = ("numpy", "scipy", "sklearn", "matplotlib", "tensorstore", "zarr", "keras", "tensorflow", "ctprep")
+HEAVY = ("numpy", "scipy", "sklearn", "matplotlib", "tensorstore", "zarr", "keras", "tensorflow")
 
 
 def python(code: str) -> str:

@@ -76,5 +76,5 @@ def test_differences_name_both_values():
 
 @pytest.mark.parametrize("seconds", [-1, float("nan"), "often"])
 def test_a_checkpoint_comes_after_some_seconds(seconds):
-    with pytest.raises(SettingsError, match=r"checkpoint_every: .*, expected seconds"):
+    with pytest.raises(SettingsError, match=r"checkpoint_every: .*, expected a number of at least 0"):
         Execution(checkpoint_every=seconds)

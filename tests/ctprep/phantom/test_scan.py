@@ -297,13 +297,13 @@ def test_a_confounded_cohort_gives_the_class_away_by_its_scanner():
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ({"scans": 0}, "scans: found 0"),
-        ({"seed": -1}, "seed: found -1"),
+        ({"scans": 0}, "scans: 0"),
+        ({"seed": -1}, "seed: -1"),
         ({"difficulty": "trivial"}, "easy, medium, hard"),
         ({"shape": (128, 128)}, "expected three sizes"),
         ({"shape": (8, 128, 40)}, "expected three sizes"),
         ({"shape": (4096, 4096, 400)}, "voxels"),
-        ({"confound": 1.5}, "confound: found 1.5"),
+        ({"confound": 1.5}, "confound: 1.5"),
     ],
 )
 def test_impossible_settings_are_refused(wrong, said):
