@@ -1,47 +1,43 @@
 """The two command lines, ctprep and ctmodel: parse, call one function, print, set the exit code.
 
-Everything heavy is imported inside the commands, so that help is instant; defaults are read from the dataclasses.
+Nothing heavy is imported before a command runs, so that help is instant.
 """
 
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, fields
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
-from ctmodel.errors import SettingsError
-from ctmodel.settings import (
-    INTERPOLATIONS,
-    PRECISIONS,
-    RESIDENCIES,
-    STRATEGIES,
-    STRENGTHS,
-    THRESHOLDS,
-    Execution,
-    TrainSettings,
-)
-from ctprep.errors import CTPrepError, NothingConverted, PhantomError, RecipeError
+import ctmodel as training
+import ctprep as preparation
+import ctprep.phantom as phantoms
+from ctmodel.settings import Execution, TrainSettings
+from ctprep.errors import CTPrepError, NothingConverted, message_of
+from ctprep.execution.cores import available_cores
 from ctprep.execution.stopping import ending_on_signals
-from ctprep.phantom.settings import DIFFICULTIES, CohortSettings
-from ctprep.volume.recipe import STORED_DTYPES, Recipe
+from ctprep.phantom.settings import CohortSettings
+from ctprep.settings import Setting, settings_of
+from ctprep.text import printable
+from ctprep.volume.recipe import Recipe
 
 EXIT_FOUND = 1
 EXIT_REJECTED = 3
 """`convert` committed a store, but left some scans out."""
 
 WAYS_ON = {
-    "convert": "; what is finished is kept: run the same command again to resume",
-    "train": "; what is trained so far is kept: add --resume to go on at the same step",
+    "convert": "; finished scans are kept: run the same command again to resume",
+    "train": "; finished steps are kept: add --resume to continue at the same step",
 }
-"""What an interrupted command leaves, and how to go on."""
+"""What an interrupted command leaves, and how to resume it."""
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+Decorator = Callable[[Any], Any]
+Settings = TypeVar("Settings")
 
 
 class Group(click.Group):
@@ -65,28 +61,15 @@ class Group(click.Group):
         except Exception as error:
             if os.environ.get("CTPREP_DEBUG"):
                 raise
-            if (message := _in_one_line(error)) is None:
-                message = _interrupted(ctx) if ctx.obj else _unexpected(error)
+            for rejection in error.rejected if isinstance(error, NothingConverted) else ():
+                say(str(rejection), err=True)
+            defect = f"unexpected {type(error).__name__}: {error}; set CTPREP_DEBUG=1 for a traceback, and report it"
+            message = message_of(error) or (_interrupted(ctx) if ctx.obj else defect)
             raise click.ClickException(printable(message)) from None
 
 
 def _interrupted(ctx: click.Context) -> str:
     return f"interrupted{WAYS_ON.get(ctx.invoked_subcommand or '', '')}"
-
-
-def _in_one_line(error: Exception) -> str | None:
-    if isinstance(error, CTPrepError) or type(error).__module__.startswith("ctmodel"):
-        return str(error)
-    if isinstance(error, OSError) and error.strerror:
-        named = error.filename2 or error.filename
-        return f"{named}: {error.strerror}" if named else error.strerror
-    if isinstance(error, RuntimeError) and "Symlink loop" in str(error):  # an OSError from Python 3.13 on
-        return str(error)
-    return None
-
-
-def _unexpected(error: Exception) -> str:
-    return f"unexpected {type(error).__name__}: {error}; set CTPREP_DEBUG=1 to see where, and report it"
 
 
 def say(line: str, *, err: bool = False) -> None:
@@ -97,9 +80,10 @@ def say(line: str, *, err: bool = False) -> None:
         click.echo(printable(line), err=err)
 
 
-def printable(text: str) -> str:
-    """Return one line that is safe in a terminal: control characters of a hostile file name are escaped."""
-    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+def show(result: Any, as_json: bool, *, err: bool = False) -> None:
+    """Print what a result says of itself: as lines for people, or as JSON for programs."""
+    for line in [json.dumps(result.to_dict(), allow_nan=False)] if as_json else result.lines():
+        say(line, err=err and not as_json)
 
 
 class PathType(click.Path):
@@ -114,354 +98,78 @@ class PathType(click.Path):
 PATH = PathType(path_type=Path)
 
 
-class ClassMapping(click.ParamType):
-    """NAME=FOLDER,FOLDER,… as a class and the labels that belong to it."""
-
-    name = "NAME=LABEL,…"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, list[str]]:
-        name, separator, labels = value.partition("=")
+def class_mapping(_ctx: click.Context, _param: click.Parameter, texts: Any) -> dict[str, list[str]] | None:
+    """Return the labels of each class from NAME=LABEL,LABEL,…, also of one that is named twice; None for no text."""
+    mapping: dict[str, list[str]] = {}
+    for text in texts:
+        name, separator, labels = text.partition("=")
         members = [label for label in labels.split(",") if label]
         if not (separator and name and members):
-            self.fail(f"{value!r} is not NAME=FOLDER,FOLDER, as in abnormal=CT-1,CT-2", param, ctx)
-        return name, members
-
-
-class Spacing(click.ParamType):
-    """One size in mm for all axes, or three as 2x2x5."""
-
-    name = "MM"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[float, ...]:
-        try:
-            sizes = tuple(float(size) for size in value.split("x"))
-        except ValueError:
-            sizes = ()
-        if len(sizes) not in (1, 3):
-            self.fail(f"{value!r} is neither one size in mm, as in 5, nor three, as in 2x2x5", param, ctx)
-        return sizes * 3 if len(sizes) == 1 else sizes
-
-
-def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    """Return several options as one decorator, in the order in which help shows them."""
-
-    def decorate(command: Command) -> Command:
-        for decorator in reversed(decorators):
-            command = decorator(command)
-        return command
-
-    return decorate
-
-
-def setting(settings: type, name: str, kind: Any, text: str) -> Callable[[Command], Command]:
-    """Return the option of one field of a dataclass, whose default is the dataclass's."""
-    default = getattr(settings, name)
-    flag = f"--{name.replace('_', '-')}"
-    return click.option(
-        f"{flag}/--no-{flag[2:]}" if isinstance(default, bool) else flag,
-        type=kind,
-        nargs=len(default) if isinstance(default, tuple) else 1,
-        default=default,
-        show_default=True,
-        help=text,
-    )
-
-
-as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-
-raw_and_out = options(click.argument("raw", type=PATH), click.argument("out", type=PATH))
-
-source_options = options(
-    click.option(
-        "--labels",
-        type=PATH,
-        help="CSV or TSV with the columns scan and label, and optionally patient.  [default: participants.tsv in RAW]",
-    ),
-    click.option("--label-column", default="label", show_default=True, help="The table's column with the label."),
-    click.option(
-        "--classes",
-        type=ClassMapping(),
-        multiple=True,
-        help="A class and its folders or labels; repeat it, the negative class first. "
-        "Scans of other labels are left out.  [default: every folder or label]",
-    ),
-    click.option("--patient-pattern", metavar="REGEX", help="Find the patient in a scan's id; its first group counts."),
-)
-
-recipe_options = options(
-    setting(Recipe, "shape", int, "Stored voxels along x, y, z."),
-    setting(Recipe, "window", float, "HU that become 0 and 1."),
-    click.option(
-        "--spacing",
-        type=Spacing(),
-        default=Recipe.spacing_mm,
-        help="Size of a stored voxel; crop or pad around the centre.  [default: stretch the scan to the shape]",
-    ),
-    setting(Recipe, "dtype", click.Choice(STORED_DTYPES), "How a voxel is stored."),
-    click.option("--accept-non-hu", is_flag=True, help="Accept scans whose values cannot be Hounsfield units."),
-    click.option("--rebuild", is_flag=True, help="Take nothing from the store in OUT; replaces one of another recipe."),
-)
-
-
-@click.group("ctprep", cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="ctprep")
-def ctprep() -> None:
-    """From folders of chest CTs (NIfTI) to one Zarr store of prepared volumes."""
-
-
-def cohort_setting(name: str, kind: Any, text: str) -> Callable[[Command], Command]:
-    """Return the option of one setting of a phantom cohort."""
-    return setting(CohortSettings, name, kind, text)
-
-
-@ctprep.command()
-@click.argument("raw", type=PATH)
-@cohort_setting("scans", click.IntRange(min=1), "How many.")
-@cohort_setting("seed", click.IntRange(min=0), "Scan i of a seed is the same in every cohort.")
-@cohort_setting("difficulty", click.Choice(DIFFICULTIES), "How far the findings stand out.")
-@cohort_setting("confound", click.FloatRange(0, 1), "How far the class tells the scanner: 0 not at all, 1 entirely.")
-@cohort_setting("shape", int, "Voxels of a scan, about.")
-@click.option("--masks", type=PATH, help="Also write lesion and lung masks into this folder.")
-@click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one for each core]")
-def phantom(raw: Path, masks: Path | None, workers: int | None, **settings: Any) -> None:
-    """Write a synthetic chest-CT cohort, with its truth, into the new folder RAW."""
-    from ctprep.execution.cores import available_cores
-    from ctprep.phantom import write_cohort
-
-    try:
-        chosen = CohortSettings(**settings)
-    except PhantomError as error:
-        raise click.UsageError(str(error)) from None
-    with progress_bar(chosen.scans) as advance:
-        write_cohort(raw, settings=chosen, workers=workers or available_cores(), masks=masks, progress=advance)
-    say(f"{raw}: {chosen.scans} scans, seed {chosen.seed}, {chosen.difficulty}; what was planted: truth.csv")
-
-
-@ctprep.command()
-@raw_and_out
-@source_options
-@recipe_options
-@as_json
-def plan(raw: Path, out: Path, as_json: bool, rebuild: bool, **choices: Any) -> None:
-    """Show what convert would do to each scan of RAW, and why. Nothing is written."""
-    from ctprep.conversion.convert import plan_conversion
-
-    recipe, catalog = _recipe(choices), _catalog(raw, choices)
-    planned = plan_conversion(catalog, out, recipe=recipe, rebuild=rebuild)
-    rows = [(row.scan.id, str(row.action), row.reason) for row in planned.rows]
-    rows = sorted(rows + [(bad.scan, "reject", f"{bad.code}: {bad.reason}") for bad in catalog.rejected])
-    if as_json:
-        said = [{"scan": scan, "action": action, "reason": reason} for scan, action, reason in rows]
-        say(json.dumps({"rows": said, "removed": planned.removed}))
-        return
-    for scan, action, reason in rows:
-        say(f"{action:<8}{scan}  {reason}")
-    for scan in planned.removed:
-        say(f"remove  {scan}  no longer in {raw}")
-    counts = {action: sum(row[1] == action for row in rows) for action in ("convert", "reuse", "reject")}
-    say(", ".join(f"{count} to {action}" for action, count in counts.items()), err=True)
-
-
-@ctprep.command()
-@raw_and_out
-@source_options
-@recipe_options
-@click.option(
-    "--scheduler",
-    default="auto",
-    show_default=True,
-    help="threads, processes, synchronous or tcp://…; auto is the fastest of the first three.",
-)
-@click.option("--workers", type=click.IntRange(min=1), help="Threads or processes.  [default: one for each core]")
-@click.option("--strict", is_flag=True, help="Stop at the first scan to be rejected; commit nothing.")
-@click.option("--allow-rejected", is_flag=True, help="Exit with 0, not 3, where some scans were rejected.")
-@as_json
-def convert(
-    raw: Path,
-    out: Path,
-    scheduler: str,
-    workers: int | None,
-    rebuild: bool,
-    strict: bool,
-    allow_rejected: bool,
-    as_json: bool,
-    **choices: Any,
-) -> None:
-    """Turn the NIfTI scans below RAW into the store OUT.
-
-    The folders directly below RAW are the classes, unless --labels gives a table. A second run reuses what is
-    unchanged; an interrupted one resumes.
-    """
-    from ctprep.conversion.convert import convert as convert_scans
-
-    recipe, catalog = _recipe(choices), _catalog(raw, choices)
-    try:
-        done = convert_scans(
-            catalog,
-            out,
-            recipe=recipe,
-            scheduler=scheduler,
-            workers=workers,
-            rebuild=rebuild,
-            strict=strict,
-            progress=progress_bar,
-        )
-    except NothingConverted as error:
-        _list_rejected(error.rejected)
-        raise
-    _list_rejected(done.rejected)
-    summary = {
-        "scans": len(done.store),
-        "patients": len(set(done.store.patients)),
-        "converted": len(done.store) - done.reused,
-        "reused": done.reused,
-        "removed": len(done.removed),
-        "rejected": [{"scan": bad.scan, "code": bad.code, "reason": bad.reason} for bad in done.rejected],
-    }
-    if as_json:
-        say(json.dumps(summary))
-    else:
-        say(
-            f"{out}: {summary['scans']} scans of {summary['patients']} patients ({_class_counts(done.store)}); "
-            f"{summary['converted']} converted, {summary['reused']} reused, {summary['removed']} removed, "
-            f"{len(done.rejected)} rejected"
-        )
-    if done.rejected and not allow_rejected:
-        sys.exit(EXIT_REJECTED)
-
-
-def _class_counts(store: Any) -> str:
-    counts = [f"{(store.labels == index).sum()} {name}" for index, name in enumerate(store.classes)]
-    unlabelled = (store.labels < 0).sum()
-    return ", ".join(counts + [f"{unlabelled} unlabelled"] * bool(unlabelled))
-
-
-@ctprep.command()
-@click.argument("store", type=PATH)
-@as_json
-def info(store: Path, as_json: bool) -> None:
-    """Show what is in STORE, its recipe and its digest."""
-    from ctprep.store.store import open_store
-    from ctprep.views.summary import summarize
-
-    summary = summarize(open_store(store))
-    if as_json:
-        say(json.dumps(summary))
-        return
-    for name, value in summary.items():
-        say(f"{name.replace('_', ' '):<20}{_shown(value)}")
-
-
-@ctprep.command()
-@click.argument("store", type=PATH)
-@click.option("--raw", type=PATH, help="Also prepare scans again from this folder, and compare.")
-@click.option("--sample", type=click.IntRange(min=1), help="How many of them.  [default: 16]")
-@click.option("--all", "every", is_flag=True, help="All of them.")
-@as_json
-def verify(store: Path, raw: Path | None, sample: int | None, every: bool, as_json: bool) -> None:
-    """Read every byte of STORE and name what is not as it was written."""
-    from ctprep.store.verify import RAW_SAMPLE
-    from ctprep.store.verify import verify as verify_store
-
-    if raw is None and (sample or every):
-        raise click.UsageError("--sample and --all say what is prepared again from --raw RAW; add it")
-    if sample and every:
-        raise click.UsageError("--sample and --all exclude each other; leave one out")
-    found = verify_store(store, raw=raw, sample=None if every else sample or RAW_SAMPLE, progress=progress_bar)
-    if as_json:
-        say(json.dumps(asdict(found)))
-    else:
-        for finding in found.findings:
-            say(f"{finding.where}  {finding.what}")
-        again = f", {found.from_raw:,} prepared again" * (raw is not None)
-        say(f"{store}: {found.scans:,} volumes read{again}, {_count(found.findings, 'finding')}  {found.digest}")
-    if found.findings:
-        sys.exit(EXIT_FOUND)
-
-
-def _count(things: Sized, name: str) -> str:
-    return f"{len(things):,} {name}{'s' * (len(things) != 1)}"
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_shown(entry)}" for key, entry in value.items()) or "none"
-    if isinstance(value, list) and value and isinstance(value[0], list):
-        return " to ".join(" x ".join(f"{number:g}" for number in bound) for bound in value)
-    if isinstance(value, list):
-        return " ".join(map(str, value)) or "none"
-    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
-
-
-@ctprep.command()
-@click.argument("store", type=PATH)
-@click.argument("scan")
-@click.option("--out", type=PATH, help="The file to write.  [default: the scan's name, here]")
-def export(store: Path, scan: str, out: Path | None) -> None:
-    """Write one volume of STORE as NIfTI, in HU, in its place in the world."""
-    from ctprep.views.export import export as export_scan
-
-    say(str(export_scan(store, scan, out or Path(scan.rpartition("/")[2] + ".nii.gz"))))
-
-
-@ctprep.command()
-@click.argument("store", type=PATH)
-@click.argument("out", type=PATH)
-@click.option("--scans-per-class", type=click.IntRange(min=1), help="How many of each class.  [default: 6]")
-def montage(store: Path, out: Path, scans_per_class: int | None) -> None:
-    """Draw slices of some scans of every class of STORE into the picture OUT.png."""
-    from ctprep.views.montage import SCANS_PER_CLASS
-    from ctprep.views.montage import montage as draw_montage
-
-    say(str(draw_montage(store, out, scans_per_class=scans_per_class or SCANS_PER_CLASS)))
-
-
-def _recipe(choices: dict[str, Any]) -> Recipe:
-    try:
-        return Recipe(
-            shape=choices["shape"],
-            window=choices["window"],
-            spacing_mm=choices["spacing"],
-            dtype=choices["dtype"],
-            require_hu=not choices["accept_non_hu"],
-        )
-    except RecipeError as error:
-        raise click.UsageError(str(error)) from None
-
-
-def _catalog(raw: Path, choices: dict[str, Any]) -> Any:
-    from ctprep.scans.catalog import find_scans
-
-    catalog = find_scans(
-        raw,
-        labels=choices["labels"],
-        label_column=choices["label_column"],
-        classes=_class_mapping(choices["classes"]),
-        patient_pattern=choices["patient_pattern"],
-    )
-    for label, count in sorted(catalog.left_out.items()):
-        say(f"left out: {count} scans of {label}, which belongs to no class", err=True)
-    for label in catalog.unused:
-        say(f"note: no scan is labelled {label}", err=True)
-    if count := catalog.without_patient:
-        said = f"no table or pattern names the patients of {count} scans: each counts as a patient of its own"
-        say(f"note: {said}", err=True)
-    if len(catalog.classes) == 2 and not choices["classes"]:
-        say(f"note: {catalog.classes[1]} is the positive class; if it is not, name both with --classes", err=True)
-    return catalog
-
-
-def _class_mapping(pairs: tuple[tuple[str, list[str]], ...]) -> dict[str, list[str]] | None:
-    """Merge what was said of the same class; None where nothing was said."""
-    mapping: dict[str, list[str]] = {}
-    for name, labels in pairs:
-        mapping.setdefault(name, []).extend(labels)
+            raise click.BadParameter(f"{text!r} is not NAME=FOLDER,FOLDER, as in abnormal=CT-1,CT-2")
+        mapping.setdefault(name, []).extend(members)
     return mapping or None
 
 
-def _list_rejected(rejected: Any) -> None:
-    for bad in rejected:
-        say(f"rejected  {bad.code:<12}{bad.scan}: {bad.reason}", err=True)
+def spacing(_ctx: click.Context, _param: click.Parameter, text: str | None) -> tuple[float, ...] | None:
+    """Return the size of a voxel along each axis in mm, from one number for all or three, as in 2x2x5."""
+    if text is None:
+        return None
+    try:
+        sizes = tuple(map(float, text.split("x")))
+    except ValueError:
+        sizes = ()
+    if len(sizes) not in (1, 3):
+        raise click.BadParameter(f"{text!r} is neither one size in mm, as in 5, nor three, as in 2x2x5")
+    return sizes * 3 if len(sizes) == 1 else sizes
+
+
+SPACING = {"flag": "--spacing", "type": str, "metavar": "MM", "callback": spacing}
+
+
+def options(*decorators: Decorator) -> Decorator:
+    """Return several options as one decorator, in the order in which help shows them."""
+    return lambda command: reduce(lambda decorated, decorate: decorate(decorated), reversed(decorators), command)
+
+
+def options_of(settings: type, *names: str, **special: dict[str, Any]) -> Decorator:
+    """Return the options of a dataclass: of all its settings, or of those named.
+
+    `special` has what Click must be told of a setting beside what its field says, and its flag, if its name is none.
+    """
+    wanted = {name: one for name, one in settings_of(settings).items() if name in (names or [name]) and not one.fixed}
+    return options(*(_option(name, one, **special.get(name, {})) for name, one in wanted.items()))
+
+
+def _option(name: str, setting: Setting, *, flag: str = "", **special: Any) -> Decorator:
+    flag = flag or f"--{name.replace('_', '-')}"
+    if isinstance(setting.default, bool) and "/" not in flag:
+        flag += f"/--no-{flag[2:]}"
+    nargs = len(setting.default) if isinstance(setting.default, tuple) else 1
+    known = {"type": _kind_of(setting), "nargs": nargs, "default": setting.default, "help": setting.about}
+    return click.option(flag, name, show_default=True, **known | special)
+
+
+def _kind_of(setting: Setting) -> Any:
+    if setting.choices:
+        return click.Choice(setting.choices)
+    kind = type(setting.default[0] if isinstance(setting.default, tuple) else setting.default)
+    if not setting.limits:
+        return kind
+    limited: Any = click.IntRange if kind is int else click.FloatRange
+    return limited(setting.minimum, setting.maximum, min_open=setting.exclusive, max_open=setting.exclusive)
+
+
+def given(**typed: Any) -> dict[str, Any]:
+    """Return what was typed; of what was not, the function that is called has the default."""
+    return {name: value for name, value in typed.items() if value is not None}
+
+
+def chosen(settings: type[Settings], typed: dict[str, Any]) -> Settings:
+    """Take the settings of a dataclass out of what was typed; what it refuses is a wrong command line."""
+    try:
+        return settings(**{name: typed.pop(name) for name in settings_of(settings) if name in typed})
+    except CTPrepError as error:
+        raise click.UsageError(str(error)) from None
 
 
 @contextmanager
@@ -471,122 +179,191 @@ def progress_bar(total: int) -> Iterator[Callable[[int], object]]:
         yield bar.update
 
 
+@contextmanager
+def training_bar(epochs: int, *watchers: Callable[[Any], Any]) -> Iterator[Callable[[Any], None]]:
+    """Print a line for each epoch, above a bar on a terminal; give what takes a report, for the watchers too."""
+    with _bar(epochs, "epoch") as bar:
+
+        def take(report: Any) -> None:
+            say(str(report), err=True)
+            bar.set_postfix_str(f"validation {report.epoch.val_loss:.3f}", refresh=False)
+            bar.update(report.epoch.epoch - bar.n)
+            for watch in watchers:
+                watch(report)
+
+        yield take
+
+
 def _bar(total: int, unit: str) -> Any:
     from tqdm import tqdm
 
     return tqdm(total=total, unit=unit, disable=None if total and sys.stderr else True)  # None: where it is no terminal
 
 
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
+conversion_options = options(
+    click.argument("raw", type=PATH),
+    click.argument("out", type=PATH),
+    click.option("--labels", type=PATH, help="Table with columns scan, label, …  [default: participants.tsv in RAW]"),
+    click.option("--label-column", default="label", show_default=True, help="Column of the table with the label."),
+    click.option(
+        "--classes",
+        metavar="NAME=LABEL,…",
+        multiple=True,
+        callback=class_mapping,
+        help="A class and its folders or labels; repeat it, the negative class first. Scans with other labels are left "
+        "out.  [default: every folder or label]",
+    ),
+    click.option("--patient-pattern", metavar="REGEX", help="Patient in the id of a scan; its first group, if any."),
+    options_of(Recipe, spacing_mm=SPACING, require_hu={"flag": "--require-hu/--accept-non-hu"}),
+    click.option("--rebuild", is_flag=True, help="Ignore the existing store in OUT and convert everything again."),
+    as_json,
+)
+
+
+@click.group("ctprep", cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="ctprep")
+def ctprep() -> None:
+    """Convert folders of chest CTs (NIfTI) to one Zarr store of resized, normalized volumes."""
+
+
+@ctprep.command()
+@click.argument("raw", type=PATH)
+@options_of(CohortSettings)
+@click.option("--masks", type=PATH, help="Also write lesion and lung masks into this folder.")
+@click.option("--workers", type=click.IntRange(min=1), help="Number of processes.  [default: one for each core]")
+def phantom(raw: Path, masks: Path | None, workers: int | None, **typed: Any) -> None:
+    """Write a synthetic chest-CT cohort, with its truth, into the new folder RAW."""
+    settings, workers = chosen(CohortSettings, typed), workers or available_cores()
+    with progress_bar(settings.scans) as advance:
+        phantoms.write_cohort(raw, settings=settings, workers=workers, masks=masks, progress=advance)
+    say(f"{raw}: {settings.scans} scans, seed {settings.seed}, {settings.difficulty}; the truth is in truth.csv")
+
+
+@ctprep.command()
+@conversion_options
+def plan(raw: Path, out: Path, as_json: bool, rebuild: bool, **typed: Any) -> None:
+    """Show what convert would do with each scan of RAW, and why. Nothing is written."""
+    recipe = chosen(Recipe, typed)
+    catalog = preparation.find_scans(raw, **typed)
+    show(preparation.plan_conversion(catalog, out, recipe=recipe, rebuild=rebuild), as_json)
+
+
+@ctprep.command()
+@conversion_options
+@click.option(
+    "--scheduler",
+    default="auto",
+    show_default=True,
+    help="threads, processes, synchronous, tcp://… of a Dask cluster, or auto: the fastest of the first three.",
+)
+@click.option("--workers", type=click.IntRange(min=1), help="Threads or processes.  [default: one for each core]")
+@click.option("--strict", is_flag=True, help="Stop at the first rejected scan, without writing a store.")
+@click.option("--allow-rejected", is_flag=True, help="Exit with 0, not 3, if some scans were rejected.")
+def convert(raw: Path, out: Path, as_json: bool, allow_rejected: bool, **typed: Any) -> None:
+    """Convert the NIfTI scans below RAW to the store OUT.
+
+    The folders directly below RAW are the classes, unless --labels gives a table. A second run reuses what is
+    unchanged; an interrupted one resumes.
+    """
+    recipe = chosen(Recipe, typed)
+    how = {name: typed.pop(name) for name in ("scheduler", "workers", "rebuild", "strict")}
+    catalog = preparation.find_scans(raw, **typed)
+    for note in catalog.notes:
+        say(f"note: {note}", err=True)
+    done = preparation.convert(catalog, out, recipe=recipe, progress=progress_bar, **how)
+    for rejection in done.rejected:
+        say(str(rejection), err=True)
+    say(json.dumps(done.to_dict()) if as_json else str(done))
+    if done.rejected and not allow_rejected:
+        sys.exit(EXIT_REJECTED)
+
+
+@ctprep.command()
+@click.argument("store", type=PATH)
+@as_json
+def info(store: Path, as_json: bool) -> None:
+    """Show what is in STORE, its recipe and its digest."""
+    show(preparation.summarize(store), as_json)
+
+
+@ctprep.command()
+@click.argument("store", type=PATH)
+@click.option("--raw", type=PATH, help="Also convert a sample of the scans in this folder again, and compare.")
+@click.option("--sample", type=click.IntRange(min=1), help="Number of scans in the sample.  [default: 16]")
+@click.option("--all", "every", is_flag=True, help="Convert all scans again.")
+@as_json
+def verify(store: Path, raw: Path | None, sample: int | None, every: bool, as_json: bool) -> None:
+    """Read every byte of STORE and name everything that differs from what was written."""
+    if raw is None and (sample or every):
+        raise click.UsageError("--sample and --all need the folder that is converted again: add --raw RAW")
+    if sample and every:
+        raise click.UsageError("--sample and --all exclude each other; leave one out")
+    size = {"sample": None} if every else given(sample=sample)
+    found = preparation.verify(store, raw=raw, progress=progress_bar, **size)
+    show(found, as_json)
+    if found.findings:
+        sys.exit(EXIT_FOUND)
+
+
+@ctprep.command()
+@click.argument("store", type=PATH)
+@click.argument("scan")
+@click.option("--out", type=PATH, help="File to write.  [default: the name of the scan, in the current folder]")
+def export(store: Path, scan: str, out: Path | None) -> None:
+    """Write one volume of STORE as NIfTI, in HU, with its affine."""
+    say(str(preparation.export(store, scan, out or Path(scan.rpartition("/")[2] + ".nii.gz"))))
+
+
+@ctprep.command()
+@click.argument("store", type=PATH)
+@click.argument("out", type=PATH)
+@click.option("--scans-per-class", type=click.IntRange(min=1), help="Number of scans of each class.  [default: 6]")
+def montage(store: Path, out: Path, scans_per_class: int | None) -> None:
+    """Draw slices of some scans of every class of STORE into the picture OUT.png."""
+    say(str(preparation.montage(store, out, **given(scans_per_class=scans_per_class))))
+
+
 @click.group("ctmodel", cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ctprep")
 def ctmodel() -> None:
-    """Train and judge 3D networks on a store that ctprep made."""
-
-
-def training_setting(name: str, kind: Any, text: str) -> Callable[[Command], Command]:
-    """Return the option of one setting of a training."""
-    return setting(TrainSettings, name, kind, text)
-
-
-training_settings = options(
-    training_setting("network", str, "compact, or founding: the network of the founding study."),
-    training_setting(
-        "precision",
-        click.Choice(PRECISIONS),
-        "What the network computes with; auto is bfloat16 where the device has it in hardware, else float32.",
-    ),
-    training_setting("epochs", int, "Most passes over the training part."),
-    training_setting("batch_size", int, "Scans per step."),
-    training_setting("learning_rate", float, "Highest step size of Adam."),
-    training_setting("patience", int, "Epochs without a better validation loss after which to stop."),
-    training_setting("validation", float, "Share of the patients that chooses the epoch."),
-    training_setting("test", float, "Share of the patients that is scored at the end."),
-    training_setting("folds", int, "Parts of a cross-validation; 0 for one split by shares."),
-    training_setting("fold", int, "Which of the folds is tested, from 1."),
-    training_setting("seed", int, "Decides the split, the first weights, the order and the augmentation."),
-    training_setting("class_weights", bool, "Give every class the same weight in the loss."),
-    training_setting(
-        "threshold", click.Choice(THRESHOLDS), "Call a scan positive from 0.5, or from what is best on validation."
-    ),
-    training_setting("augment", click.Choice(STRENGTHS), "How far scans are turned, scaled, shifted, … at random."),
-    training_setting("flip", bool, "Mirror left and right at random."),
-    training_setting(
-        "interpolation",
-        click.Choice(INTERPOLATIONS),
-        "How turned and scaled scans take their voxels; linear blurs them.",
-    ),
-    training_setting("xla", bool, "Compile each step with XLA, for one GPU; on CPUs it is slower."),
-)
-
-
-execution_settings = options(
-    setting(
-        Execution,
-        "checkpoint_every",
-        float,
-        "Seconds from one checkpoint to the next: what a kill costs at most. Ctrl-C and SIGTERM cost nothing.",
-    ),
-    setting(
-        Execution,
-        "strategy",
-        click.Choice(STRATEGIES),
-        "Share each batch among all GPUs (mirrored), or use one device (none); auto shares where there are several. "
-        "workers: among the machines of TF_CONFIG, on each of which this command is started.",
-    ),
-    setting(
-        Execution,
-        "residency",
-        click.Choice(RESIDENCIES),
-        "Read the training part from the store in each epoch, hold it in host memory, or on the device; auto: where it "
-        "fits.",
-    ),
-)
+    """Train and evaluate 3D networks on a store that ctprep made."""
 
 
 @ctmodel.command()
 @click.argument("store", type=PATH)
-@click.option("--run", type=PATH, required=True, help="The folder to make; never overwritten.")
-@training_settings
-@execution_settings
-@click.option("--resume", is_flag=True, help="Continue the training in the run folder, if there is one, at its step.")
-@click.option("--tensorboard", type=PATH, metavar="FOLDER", help="Write each epoch for TensorBoard, too.")
+@click.option("--run", type=PATH, required=True, help="Folder of the run; it must not exist, but for --resume.")
+@options_of(TrainSettings)
+@options_of(Execution)
+@click.option("--resume", is_flag=True, help="Continue the training in the run folder, if it has one.")
+@click.option("--tensorboard", type=PATH, metavar="FOLDER", help="Also write each epoch for TensorBoard.")
 @as_json
-def train(store: Path, run: Path, resume: bool, tensorboard: Path | None, as_json: bool, **settings: Any) -> None:
-    """Train a network on STORE; score it on patients it has not seen.
+def train(store: Path, run: Path, resume: bool, tensorboard: Path | None, as_json: bool, **typed: Any) -> None:
+    """Train a network on STORE and score it on patients it has not seen.
 
-    Patients are divided into a training part, a validation part that chooses the epoch, and a test part that is
-    scored once. The run folder keeps all of it.
+    Patients are divided into a training subset, a validation subset that selects the best epoch, and a test subset
+    that is scored once. Everything is kept in the run folder.
     """
-    from ctmodel.training.train import train as train_network
     from ctmodel.views.board import Board
 
-    try:
-        execution = Execution(**{field.name: settings.pop(field.name) for field in fields(Execution)})
-        chosen = TrainSettings(**settings)
-    except SettingsError as error:
-        raise click.UsageError(str(error)) from None
-    with training_bar(chosen.epochs) as report:
-        progress = in_turn(report, Board(tensorboard)) if tensorboard else report
-        result = train_network(
-            store, run, chosen, execution=execution, resume=resume, progress=progress, say=partial(say, err=True)
-        )
+    execution, settings = chosen(Execution, typed), chosen(TrainSettings, typed)
+    boards = [Board(tensorboard)] if tensorboard else []
+    with training_bar(settings.epochs, *boards) as progress:
+        how: dict[str, Any] = {"execution": execution, "resume": resume, "progress": progress}
+        result = training.train(store, run, settings, say=partial(say, err=True), **how)
     if result.is_chief:
-        say(f"{run}: {result.status}, epoch {result.best_epoch} of {result.epochs} was best", err=True)
-        _print_scores(result.scores, as_json)
+        say(f"{run}: {result.status}, best epoch {result.best_epoch} of {result.epochs}", err=True)
+        show(result.scores, as_json)
 
 
 @ctmodel.command()
 @click.argument("store", type=PATH)
 @click.argument("scan")
 @click.argument("out", type=PATH)
-@training_setting("augment", click.Choice(STRENGTHS), "How far it is changed.")
-@training_setting("flip", bool, "Mirror left and right at random.")
-@training_setting("seed", click.IntRange(min=0), "That of the training.")
+@options_of(TrainSettings, "augment", "flip", "seed")
 def augment(store: Path, scan: str, out: Path, augment: str, flip: bool, seed: int) -> None:
-    """Draw SCAN of STORE as sixteen epochs of a training see it into the picture OUT.png.
-
-    Where scans are mixed, as strong does, the other one is left out.
-    """
+    """Draw SCAN of STORE as sixteen epochs of a training see it (but not mixed with others) into OUT.png."""
     from ctmodel.views.augmented import write_augmented
 
     say(str(write_augmented(store, scan, out, strength=augment, flip=flip, seed=seed)))
@@ -597,13 +374,11 @@ def augment(store: Path, scan: str, out: Path, augment: str, flip: bool, seed: i
 @click.argument("store", type=PATH, required=False)
 @as_json
 def evaluate(run: Path, store: Path | None, as_json: bool) -> None:
-    """Score RUN on its own test part, or on the labelled scans of another STORE.
+    """Score RUN on its own test subset, or on the labelled scans of another STORE.
 
-    Scans whose patient or file the run has learnt from are left out.
+    Scans whose patient or file was in the training or validation subset are left out.
     """
-    from ctmodel.prediction.evaluate import evaluate as evaluate_run
-
-    _print_scores(evaluate_run(run, store).scores, as_json)
+    show(training.evaluate(run, store).scores, as_json)
 
 
 @ctmodel.command()
@@ -611,70 +386,12 @@ def evaluate(run: Path, store: Path | None, as_json: bool) -> None:
 @click.argument("scans", type=PATH, nargs=-1, required=True)
 @as_json
 def predict(run: Path, scans: tuple[Path, ...], as_json: bool) -> None:
-    """Predict the class of raw SCANS (NIfTI), prepared as those RUN was trained on."""
-    from ctmodel.prediction.predict import predict_each
-
-    bad = 0
+    """Predict the class of raw SCANS (NIfTI), prepared in the same way as the scans that RUN was trained on."""
+    n_rejected = 0
     with progress_bar(len(scans)) as advance:
-        for one in predict_each(run, scans):
-            _print_prediction(one, as_json)
-            bad += one.code is not None
+        for prediction in training.predict_each(run, scans):
+            show(prediction, as_json, err=prediction.code is not None)
+            n_rejected += prediction.code is not None
             advance(1)
-    if bad:
+    if n_rejected:
         sys.exit(EXIT_REJECTED)
-
-
-def _print_prediction(one: Any, as_json: bool) -> None:
-    if as_json:
-        fields = {"scan": str(one.path), "predicted": one.predicted, "probabilities": one.probabilities}
-        say(json.dumps(fields | {"code": one.code, "reason": one.reason}, allow_nan=False))
-    elif one.code is None:
-        chances = ", ".join(f"{name} {chance:.4f}" for name, chance in one.probabilities.items())
-        say(f"{one.path}: {one.predicted} ({chances})")
-    else:
-        say(f"{one.path}: rejected ({one.code}): {one.reason.removeprefix(f'{one.path.name}: ')}", err=True)
-
-
-def _print_scores(scores: Any, as_json: bool) -> None:
-    if as_json:
-        say(json.dumps(scores.to_dict(), allow_nan=False))
-        return
-    names = {name: printable(name.replace("_", " ")) for name in scores.scores}
-    width = max(map(len, names.values())) + 2
-    positive = f"; {scores.classes[1]} is the positive class" if len(scores.classes) == 2 else ""
-    say(f"{scores.part}: {scores.n} scans of {scores.patients} patients, with 95 % intervals{positive}")
-    for name, entry in scores.scores.items():
-        say(f"  {names[name]:<{width}}{entry.value:.3f}  {entry.low:.3f} to {entry.high:.3f}  n = {entry.n}")
-    _print_confusion(list(map(printable, scores.classes)), scores.confusion)
-    for note in scores.notes:
-        say(f"  note: {note}")
-
-
-def _print_confusion(classes: list[str], confusion: Any) -> None:
-    width = max(map(len, classes)) + 2
-    say(f"  {'called':>{width + 8}}" + "".join(f"{name:>{width}}" for name in classes))
-    for name, row in zip(classes, confusion, strict=True):
-        say(f"  {name:>{width}} {'are':<7}" + "".join(f"{count:>{width}}" for count in row))
-
-
-@contextmanager
-def training_bar(epochs: int) -> Iterator[Callable[[Any], None]]:
-    """Say what each epoch came to, above a bar with the time left on a terminal; give what takes a report."""
-    with _bar(epochs, "epoch") as bar:
-
-        def report(epoch: Any) -> None:
-            say(str(epoch), err=True)
-            bar.set_postfix_str(f"validation {epoch.epoch.val_loss:.3f}", refresh=False)
-            bar.update(epoch.epoch.epoch - bar.n)
-
-        yield report
-
-
-def in_turn(*watchers: Callable[[Any], Any]) -> Callable[[Any], None]:
-    """Return what hands each report to one watcher after the other."""
-
-    def watch(report: Any) -> None:
-        for watcher in watchers:
-            watcher(report)
-
-    return watch

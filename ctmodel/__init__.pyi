@@ -3,6 +3,7 @@ from .prediction.evaluate import Evaluation as Evaluation
 from .prediction.evaluate import evaluate as evaluate
 from .prediction.predict import Prediction as Prediction
 from .prediction.predict import predict as predict
+from .prediction.predict import predict_each as predict_each
 from .settings import TrainSettings as TrainSettings
 from .training.train import RunResult as RunResult
 from .training.train import train as train

@@ -50,13 +50,21 @@ class TrainSettings:
     )
     epochs: int = setting(40, "Maximum number of epochs; the learning rate falls to zero over them.", minimum=1)
     batch_size: int = setting(8, "Scans per training step.", minimum=1)
-    learning_rate: float = setting(2e-3, "Maximum learning rate of the Adam optimizer.", above=0)
+    learning_rate: float = setting(2e-3, "Maximum learning rate of the Adam optimizer.", minimum=0, exclusive=True)
     patience: int = setting(20, "Stop after this many epochs without a lower validation loss.", minimum=1)
     validation: float = setting(
-        0.2, "Share of the patients in the validation subset, which selects the best epoch.", above=0, below=1
+        0.2,
+        "Share of the patients in the validation subset, which selects the best epoch.",
+        minimum=0,
+        maximum=1,
+        exclusive=True,
     )
     test: float = setting(
-        0.2, "Share of the patients in the test subset, which is scored once, at the end.", above=0, below=1
+        0.2,
+        "Share of the patients in the test subset, which is scored once, at the end.",
+        minimum=0,
+        maximum=1,
+        exclusive=True,
     )
     folds: int = setting(
         0, "Number of folds of a cross-validation; 0 for one split by the shares of the patients.", minimum=0

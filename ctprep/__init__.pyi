@@ -1,11 +1,16 @@
 from .conversion.convert import Conversion as Conversion
 from .conversion.convert import convert as convert
 from .conversion.convert import plan_conversion as plan_conversion
+from .conversion.plan import Plan as Plan
 from .errors import CTPrepError as CTPrepError
 from .preparation import prepare as prepare
 from .scans.catalog import Catalog as Catalog
 from .scans.catalog import find_scans as find_scans
 from .store.store import Store as Store
 from .store.store import open_store as open_store
+from .store.verify import Verification as Verification
+from .store.verify import verify as verify
 from .views.export import export as export
+from .views.montage import montage as montage
+from .views.summary import summarize as summarize
 from .volume.recipe import Recipe as Recipe

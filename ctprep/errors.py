@@ -136,4 +136,16 @@ class Vanished(BadScan):
     code = "vanished"
 
 
+def message_of(error: Exception) -> str | None:
+    """Return the one line that a user is told of an error; None where the error is a defect of the program."""
+    if isinstance(error, CTPrepError):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        named = error.filename2 or error.filename
+        return f"{named}: {error.strerror}" if named else error.strerror
+    if isinstance(error, RuntimeError) and "Symlink loop" in str(error):  # an OSError from Python 3.13 on
+        return str(error)
+    return None
+
+
 REJECTION_CODES = tuple(child.code for child in BadScan.__subclasses__())

@@ -5,6 +5,7 @@ What shows or checks a setting reads it from there: the dataclass, its docstring
 
 import inspect
 import math
+import operator
 import re
 import textwrap
 from dataclasses import dataclass, field, fields
@@ -32,8 +33,8 @@ class Setting:
         The values it may have; any where there are none.
     minimum, maximum : float, optional
         The smallest and the largest value.
-    above, below : float, optional
-        Bounds that the value must not reach.
+    exclusive : bool
+        Whether the value must not be the minimum or the maximum itself.
     fixed : bool
         Whether the program decides it, so that no command has an option for it.
     """
@@ -43,8 +44,7 @@ class Setting:
     choices: tuple[str, ...] = ()
     minimum: float | None = None
     maximum: float | None = None
-    above: float | None = None
-    below: float | None = None
+    exclusive: bool = False
     fixed: bool = False
 
     def accepts(self, value: Any) -> bool:
@@ -55,13 +55,20 @@ class Setting:
         if kind not in (int, float):
             return kind not in KINDS or isinstance(value, kind)
         is_number = isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
-        return is_number and math.isfinite(value) and self._is_within(value)
+        is_outside = operator.le if self.exclusive else operator.lt
+        return (
+            is_number
+            and math.isfinite(value)
+            and not (self.minimum is not None and is_outside(value, self.minimum))
+            and not (self.maximum is not None and is_outside(self.maximum, value))
+        )
 
     @property
     def limits(self) -> str:
         """The limits in words, as in "above 0 and below 1"; empty where there are none."""
-        words = {"of at least": self.minimum, "above": self.above, "at most": self.maximum, "below": self.below}
-        return " and ".join(f"{word} {bound}" for word, bound in words.items() if bound is not None)
+        low, high = ("above", "below") if self.exclusive else ("of at least", "at most")
+        bounds = ((low, self.minimum), (high, self.maximum))
+        return " and ".join(f"{word} {bound}" for word, bound in bounds if bound is not None)
 
     @property
     def expected(self) -> str:
@@ -69,14 +76,6 @@ class Setting:
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         return f"{KINDS[type(self.default)]} {self.limits}".rstrip()
-
-    def _is_within(self, value: float) -> bool:
-        return (
-            (self.minimum is None or value >= self.minimum)
-            and (self.maximum is None or value <= self.maximum)
-            and (self.above is None or value > self.above)
-            and (self.below is None or value < self.below)
-        )
 
 
 def setting(default: Any, about: str, **known: Any) -> Any:

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +36,18 @@ class Prediction:
     predicted: str | None = None
     code: str | None = None
     reason: str | None = None
+
+    def lines(self) -> list[str]:
+        """Return one line: the class and the probabilities, or why the file is refused."""
+        if self.reason is not None:
+            return [f"{self.path}: rejected ({self.code}): {self.reason.removeprefix(f'{self.path.name}: ')}"]
+        probabilities = ", ".join(f"{name} {probability:.4f}" for name, probability in self.probabilities.items())
+        return [f"{self.path}: {self.predicted} ({probabilities})"]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it, ready for JSON; the path is called "scan"."""
+        saved = asdict(self)
+        return {"scan": str(saved.pop("path"))} | saved
 
 
 def predict(run: str | os.PathLike[str], paths: Iterable[str | os.PathLike[str]]) -> list[Prediction]:

@@ -9,7 +9,9 @@ import numpy as np
 from ctmodel.errors import ScoreError
 from ctmodel.scoring import metrics
 from ctmodel.scoring.intervals import Interval, auroc_interval, mean_interval, share_interval, wilson_interval
+from ctprep.text import html_table
 
+SUBSETS = ("train", "validation", "test")
 FEW_PATIENTS = 40  # with 20 of each class an AUROC of 0.8 has an interval of 0.63 to 0.90
 RARE_SHARE = 0.2
 # The log loss of a scan whose own class was given 1 in 20. The interval of the log loss takes this, or the largest loss
@@ -80,7 +82,7 @@ class Threshold:
     ----------
     value : float
     chosen_by : str
-        "half" for 0.5 whatever the data, "validation" for the best one on the validation part, "likeliest"
+        "half" for 0.5 whatever the data, "validation" for the best one on the validation subset, "likeliest"
         where there are more than two classes and no threshold is used.
     """
 
@@ -122,6 +124,34 @@ class Scores:
         """Return plain dictionaries and lists, ready for JSON."""
         return asdict(self)
 
+    def lines(self) -> list[str]:
+        """Return what `ctmodel evaluate` shows: every score with its interval, the confusion matrix, the notes."""
+        width = max(map(len, self.scores)) + 2
+        table = [
+            f"  {_title(name):<{width}}{one.value:.3f}  {one.low:.3f} to {one.high:.3f}  n = {one.n}"
+            for name, one in self.scores.items()
+        ]
+        return [self._header(), *table, *self._confusion_lines(), *(f"  note: {note}" for note in self.notes)]
+
+    def _header(self) -> str:
+        positive = f"; {self.classes[1]} is the positive class" if len(self.classes) == 2 else ""
+        scored = f"{self.part} subset" if self.part in SUBSETS else f"{self.part} patients"
+        return f"{scored}: {self.n} scans of {self.patients} patients, with 95 % intervals{positive}"
+
+    def _confusion_lines(self) -> list[str]:
+        width = max(map(len, self.classes)) + 2
+        rows = [("", self.classes), *zip(self.classes, self.confusion, strict=True)]
+        lines = [f"  {name:>{width}}" + "".join(f"{entry:>{width}}" for entry in row) for name, row in rows]
+        return ["  true class in rows, predicted class in columns:", *lines]
+
+    def _repr_html_(self) -> str:
+        """Return a table for a notebook."""
+        rows = [
+            (_title(name), f"{one.value:.3f}", f"{one.low:.3f} to {one.high:.3f}", one.n)
+            for name, one in self.scores.items()
+        ]
+        return html_table(self._header(), ("score", "value", "95 % interval", "n"), rows, self.notes)
+
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> "Scores":
         """Return the scores that `to_dict` described."""
@@ -135,6 +165,10 @@ class Scores:
             confusion=tuple(map(tuple, saved["confusion"])),
             notes=tuple(saved["notes"]),
         )
+
+
+def _title(name: str) -> str:
+    return name.replace("_", " ")
 
 
 def choose_threshold(validation: Predictions, *, by: str) -> Threshold:
@@ -180,7 +214,7 @@ def score(
     present = np.unique(predictions.labels)
     if len(present) < 2:
         found = ", ".join(classes[label] for label in present) or "no labelled scan"
-        raise ScoreError(f"{part} part: {found} only, expected two classes or more; score more scans")
+        raise ScoreError(f"{part} subset: {found} only, expected two classes or more; score more scans")
     called = metrics.predicted_classes(predictions.probabilities, threshold=threshold.value)
     of_two = len(classes) == 2
     scores = _scores_of_two(predictions, called) if of_two else _scores_of_more(predictions, called, classes)

@@ -3,9 +3,10 @@
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from ctprep.conversion.assemble import FinishedVolumes, assemble
 from ctprep.conversion.observe import Stock, observe_all
@@ -58,6 +59,25 @@ class Conversion:
     def removed(self) -> tuple[str, ...]:
         """Ids that the store held before and does not hold any more."""
         return tuple(sorted(set(self.plan.existing).difference(self.store.scans)))
+
+    def __str__(self) -> str:
+        done = f"{len(self.store) - self.reused} converted, {self.reused} reused"
+        return f"{self.store}; {done}, {len(self.removed)} removed, {len(self.rejected)} rejected"
+
+    def lines(self) -> list[str]:
+        """Return a line for each rejected scan, and one with the numbers of scans."""
+        return [*map(str, self.rejected), str(self)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the numbers of scans and what was rejected, ready for JSON."""
+        return {
+            "scans": len(self.store),
+            "patients": len(set(self.store.patients)),
+            "converted": len(self.store) - self.reused,
+            "reused": self.reused,
+            "removed": len(self.removed),
+            "rejected": [asdict(rejection) for rejection in self.rejected],
+        }
 
 
 @dataclass(frozen=True)
@@ -208,7 +228,8 @@ def _stock(staging: Staging, recipe: Recipe, existing: Store | None) -> Stock:
 
 def _plan(catalog: Catalog, stock: Stock) -> tuple[Plan, Mapping[str, Stamp]]:
     observations, stamps = observe_all(catalog.scans, stock)
-    return make_plan(catalog.scans, observations, existing=stock.store.scans if stock.store else ()), stamps
+    plan = make_plan(catalog.scans, observations, existing=stock.store.scans if stock.store else ())
+    return replace(plan, unusable=catalog.rejected, notes=catalog.notes), stamps
 
 
 def _run(job: _Job, run: Callable[..., None], progress: Progress) -> list[Rejection]:

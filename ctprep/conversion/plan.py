@@ -4,8 +4,10 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from ctprep.scans.scan import UNLABELLED, Rejection, Scan
+from ctprep.text import html_table
 
 
 class Action(StrEnum):
@@ -82,10 +84,16 @@ class Plan:
     rows : tuple of PlanRow
     existing : tuple of str
         Ids in the store that will be replaced.
+    unusable : tuple of Rejection
+        Scans that are named, but have no file that can be read.
+    notes : tuple of str
+        What the catalog inferred or left out.
     """
 
     rows: tuple[PlanRow, ...]
     existing: tuple[str, ...] = ()
+    unusable: tuple[Rejection, ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def removed(self) -> tuple[str, ...]:
@@ -95,7 +103,46 @@ class Plan:
 
     def count(self, action: Action) -> int:
         """Count the scans of one action."""
-        return sum(row.action is action for row in self.rows)
+        unusable = len(self.unusable) if action is Action.REJECT else 0
+        return sum(row.action is action for row in self.rows) + unusable
+
+    def lines(self) -> list[str]:
+        """Return what `ctprep plan` shows: the notes, a line for each scan, and the numbers of scans."""
+        notes = [f"note: {note}" for note in self.notes]
+        removed = [f"remove  {scan}  {self._why_removed(scan)}" for scan in self.removed]
+        return [
+            *notes,
+            *(f"{action:<8}{scan}  {reason}" for scan, action, reason in self._decisions()),
+            *removed,
+            str(self),
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plan, ready for JSON."""
+        names = ("scan", "action", "reason")
+        rows = [dict(zip(names, decision)) for decision in self._decisions()]
+        return {"rows": rows, "removed": list(self.removed), "notes": list(self.notes)}
+
+    def _decisions(self) -> list[tuple[str, str, str]]:
+        """Return id, action and reason of every scan, sorted by id."""
+        unusable = [(bad.scan, str(Action.REJECT), f"{bad.code}: {bad.reason}") for bad in self.unusable]
+        return sorted([*((row.scan.id, str(row.action), row.reason) for row in self.rows), *unusable])
+
+    def _why_removed(self, scan: str) -> str:
+        is_here = any(row.scan.id == scan for row in self.rows)
+        return "rejected now" if is_here else "no longer in the raw folder"
+
+    def __str__(self) -> str:
+        counts = [f"{self.count(action):,} to {action}" for action in Action]
+        return ", ".join([*counts, f"{len(self.removed):,} to remove"])
+
+    def __repr__(self) -> str:
+        return f"Plan({self})"
+
+    def _repr_html_(self) -> str:
+        """Return a table for a notebook, what is rejected first."""
+        rows = sorted(self._decisions(), key=lambda decision: decision[1] != Action.REJECT)
+        return html_table(f"Plan: {self}", ("scan", "action", "reason"), rows, self.notes)
 
 
 def make_plan(scans: Sequence[Scan], observations: Mapping[str, Observation], *, existing: Sequence[str] = ()) -> Plan:

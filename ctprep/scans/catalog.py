@@ -42,6 +42,8 @@ class Catalog:
         Labels that belong to a class, but to no scan.
     without_patient : int
         Scans whose patient nothing names; each counts as a patient of its own.
+    named_classes : bool
+        Whether the user named the classes, and so chose which is the positive one.
     """
 
     raw: Path
@@ -51,6 +53,25 @@ class Catalog:
     left_out: Mapping[str, int] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
     without_patient: int = 0
+    named_classes: bool = False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was inferred or left out, which the user may want otherwise: one line each."""
+        notes = [
+            f"{n} scans of {label} are left out: it belongs to no class" for label, n in sorted(self.left_out.items())
+        ]
+        notes += [f"no scan is labelled {label}" for label in self.unused]
+        if self.without_patient:
+            notes.append(
+                f"no table or pattern names the patients of {self.without_patient} scans: each counts as a patient of "
+                "its own"
+            )
+        if len(self.classes) == 2 and not self.named_classes:
+            notes.append(
+                f"{self.classes[1]} is the positive class; if it is not, name both classes, the negative one first"
+            )
+        return tuple(notes)
 
 
 def find_scans(
@@ -131,6 +152,7 @@ def _catalog(
         left_out,
         tuple(sorted(unused)),
         sum(not scan.patient for scan in in_order),
+        named_classes=classes is not None,
     )
 
 

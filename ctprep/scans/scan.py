@@ -59,6 +59,9 @@ class Rejection:
     code: str
     reason: str
 
+    def __str__(self) -> str:
+        return f"rejected  {self.code:<12}{self.scan}: {self.reason}"
+
 
 @dataclass(frozen=True, slots=True)
 class ScanRecord:

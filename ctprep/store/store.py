@@ -6,6 +6,7 @@ a volume of air.
 
 import os
 import warnings
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -19,7 +20,7 @@ import zarr.errors
 from ctprep.errors import RecipeError, ScanNotFound, StoreError, StoreNotFound
 from ctprep.execution.stopping import uninterrupted
 from ctprep.files import read_json
-from ctprep.scans.scan import Rejection
+from ctprep.scans.scan import UNLABELLED, Rejection
 from ctprep.store.chunk import chunk_path, read_chunk, stated_checksum
 from ctprep.store.format import (
     ATTRIBUTES,
@@ -31,12 +32,16 @@ from ctprep.store.format import (
 )
 from ctprep.store.records import RECORD, Records
 from ctprep.store.seal import ROOT, is_sealed, is_table_file
+from ctprep.text import html_table, printable
 from ctprep.volume.grid import VoxelGrid
 from ctprep.volume.intensity import unit_from_stored
 from ctprep.volume.recipe import Recipe
 
 MOST_SCANS = 100_000_000
 """Rows beyond which the metadata, not the cohort, is what is large."""
+
+MAX_CLASSES_SHOWN = 8
+"""Classes that one line names."""
 
 READ_ERRORS = (
     OSError,
@@ -100,6 +105,25 @@ class Store:
 
     def __len__(self) -> int:
         return len(self.scans)
+
+    def __str__(self) -> str:
+        patients = len(set(self.patients))
+        return f"{self.path.name}: {len(self)} scans of {patients} patients ({_listed(self._contents())})"
+
+    def __repr__(self) -> str:
+        shape = " x ".join(map(str, self.recipe.shape))
+        contents = f"{len(self)} scans of {shape} {self.recipe.dtype}, {_listed(self._contents())}"
+        return f"Store({str(self.path)!r}: {printable(contents)})"
+
+    def _repr_html_(self) -> str:
+        """Return a table for a notebook: the scans of each class."""
+        return html_table(repr(self), ("class", "scans"), self._contents())
+
+    def _contents(self) -> list[tuple[str, int]]:
+        """Return each class and its number of scans, and that of the unlabelled scans where there are any."""
+        counts = Counter(self.labels.tolist())
+        classes = [(name, counts[index]) for index, name in enumerate(self.classes)]
+        return classes + [("unlabelled", counts[UNLABELLED])] * (counts[UNLABELLED] > 0)
 
     @cached_property
     def _row_of(self) -> dict[str, int]:
@@ -349,6 +373,11 @@ def _table(group: zarr.Group, name: str, n_scans: int) -> np.ndarray:
     if array.nchunks_initialized != array.nchunks:
         raise StoreError(f"its array {name} is missing")
     return np.asarray(array[...])
+
+
+def _listed(contents: list[tuple[str, int]]) -> str:
+    shown = [f"{n} {name}" for name, n in contents[:MAX_CLASSES_SHOWN]]
+    return ", ".join(shown + [f"{len(contents) - len(shown)} more classes"] * (len(contents) > len(shown)))
 
 
 def _examples(scans: tuple[str, ...]) -> str:

@@ -6,8 +6,9 @@ Nothing here repairs anything. Each finding says how that is done.
 import math
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -57,12 +58,26 @@ class Verification:
         None where all is well.
     digest : str
         The store's, as `ctprep info` shows it; empty where the store cannot be opened.
+    store : str
+        The name of the store.
     """
 
     scans: int
     from_raw: int
     findings: tuple[Finding, ...]
     digest: str
+    store: str
+
+    def lines(self) -> list[str]:
+        """Return a line for each finding, and one with what was read, the number of findings and the digest."""
+        again = f", {self.from_raw:,} prepared again" if self.from_raw else ""
+        found = f"{len(self.findings):,} finding{'s' if len(self.findings) != 1 else ''}"
+        summary = f"{self.store}: {self.scans:,} volumes read{again}, {found}  {self.digest}"
+        return [*(f"{finding.where}  {finding.what}" for finding in self.findings), summary.rstrip()]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it, ready for JSON."""
+        return asdict(self)
 
 
 def verify(
@@ -108,7 +123,7 @@ def verify(
     except StoreNotFound:
         raise
     except StoreError as error:
-        return Verification(0, 0, (Finding(path.name, str(error).removeprefix(f"{path}: ")),), "")
+        return Verification(0, 0, (Finding(path.name, str(error).removeprefix(f"{path}: ")),), "", path.name)
     rows = _sampled(len(store), sample, seed) if raw is not None else []
     with (progress or silent)(len(store) + len(rows)) as advance:
         findings = [*_foreign_files(store), *_impossible_names(store)]
@@ -118,7 +133,8 @@ def verify(
         for row in rows:
             findings += _judge_source(store, row, files.get(store.scans[row]))
             advance(1)
-    return Verification(len(store), len(rows), tuple(findings), store.digest())  # an error if it was replaced
+    digest = store.digest()  # an error if it was replaced
+    return Verification(len(store), len(rows), tuple(findings), digest, path.name)
 
 
 def _files_in(raw: Path) -> Mapping[str, str]:

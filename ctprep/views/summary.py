@@ -1,46 +1,72 @@
 """What is in a store, in a few numbers that a program can read too."""
 
+import os
 from collections import Counter
 from typing import Any
 
 import numpy as np
 
 from ctprep.scans.scan import UNLABELLED
-from ctprep.store.store import Store
+from ctprep.store.store import Store, open_store
 from ctprep.volume.grid import VoxelGrid
 
 
-def summarize(store: Store) -> dict[str, Any]:
-    """Return what `ctprep info` shows, ready for JSON.
+class Summary(dict[str, Any]):
+    """What is in a store, by name, ready for JSON."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the plain dictionary."""
+        return dict(self)
+
+    def lines(self) -> list[str]:
+        """Return a line for each entry."""
+        return [f"{name.replace('_', ' '):<20}{_shown(value)}" for name, value in self.items()]
+
+
+def summarize(store: Store | str | os.PathLike[str]) -> Summary:
+    """Return what `ctprep info` shows.
 
     Parameters
     ----------
-    store : Store
+    store : Store or path
 
     Returns
     -------
-    dict
+    Summary
         Counts of scans, patients, classes and rejections, the recipe, ranges of the sources, and the digest.
     """
+    store = store if isinstance(store, Store) else open_store(store)
     counts = Counter(store.labels.tolist())
     shapes, affines = store.records.column("source_shape").tolist(), store.records.column("source_affine")
     grids = [VoxelGrid(tuple(shape), affine) for shape, affine in zip(shapes, affines, strict=True)]
     canonical = [grid.canonical() for grid in grids]
-    return {
-        "scans": len(store),
-        "patients": len(set(store.patients)),
-        "classes": {name: counts[index] for index, name in enumerate(store.classes)},
-        "unlabelled": counts[UNLABELLED],
-        "rejected": dict(sorted(Counter(rejection.code for rejection in store.rejected).items())),
-        "columns": sorted(store.meta),
-        "recipe": store.recipe.to_dict(),
-        "source_shape": _range([grid.shape for grid in canonical]),
-        "source_spacing_mm": _range([grid.spacing_mm for grid in canonical]),
-        "source_orientation": dict(sorted(Counter(grid.orientation for grid in grids).items())),
-        "nonfinite_voxels": int(store.records.column("nonfinite").sum()),
-        "volume_bytes": _bytes(store),
-        "digest": store.digest(),
-    }
+    return Summary(
+        {
+            "scans": len(store),
+            "patients": len(set(store.patients)),
+            "classes": {name: counts[index] for index, name in enumerate(store.classes)},
+            "unlabelled": counts[UNLABELLED],
+            "rejected": dict(sorted(Counter(rejection.code for rejection in store.rejected).items())),
+            "columns": sorted(store.meta),
+            "recipe": store.recipe.to_dict(),
+            "source_shape": _range([grid.shape for grid in canonical]),
+            "source_spacing_mm": _range([grid.spacing_mm for grid in canonical]),
+            "source_orientation": dict(sorted(Counter(grid.orientation for grid in grids).items())),
+            "nonfinite_voxels": int(store.records.column("nonfinite").sum()),
+            "volume_bytes": _bytes(store),
+            "digest": store.digest(),
+        }
+    )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_shown(entry)}" for key, entry in value.items()) or "none"
+    if isinstance(value, list) and value and isinstance(value[0], list):
+        return " to ".join(" x ".join(f"{number:g}" for number in bound) for bound in value)
+    if isinstance(value, list):
+        return " ".join(map(str, value)) or "none"
+    return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
 
 def _range(rows: list[tuple[float, ...]]) -> list[list[float]]:
