@@ -82,8 +82,8 @@ class TrainSettings:
     )
     augment: str = setting(
         "light",
-        "Data augmentation: each time, a scan is rotated, scaled and shifted by a small random amount, and its "
-        "intensity is changed; strong also mixes scans and their labels.",
+        "Data augmentation: each time, a scan is rotated, scaled and shifted by a small random amount; strong also "
+        "changes its intensity, cuts a box out of it, and mixes it and its label with another.",
         choices=STRENGTHS,
     )
     flip: bool = setting(False, "Mirror scans at random, left to right; off because lungs are not symmetric.")

@@ -2,6 +2,7 @@
 
 import contextlib
 import fcntl
+import inspect
 import json
 import os
 import pty
@@ -16,7 +17,12 @@ import pytest
 from click.testing import CliRunner
 
 import cli
+from ctmodel.settings import Execution, TrainSettings
+from ctprep.conversion.convert import convert
 from ctprep.conversion.staging import Staging
+from ctprep.phantom.settings import CohortSettings
+from ctprep.settings import settings_of
+from ctprep.volume.recipe import Recipe
 from tests.conftest import write_scan
 
 ROOT = Path(__file__).parents[1]
@@ -46,6 +52,50 @@ def one_line(result):
 def store(raw, type_in):
     assert type_in("ctprep convert raw out.zarr --shape 8 8 4").exit_code == 0
     return raw.parent / "out.zarr"
+
+
+SETTINGS = {
+    "ctprep convert": [Recipe],
+    "ctprep plan": [Recipe],
+    "ctprep phantom": [CohortSettings],
+    "ctmodel train": [TrainSettings, Execution],
+}
+
+
+@pytest.mark.parametrize("line", SETTINGS)
+def test_a_command_has_an_option_for_every_setting_with_its_default_and_help(line):
+    program, name = line.split()
+    options = {option.name: option for option in GROUPS[program].commands[name].params}
+    known = {name: one for settings in SETTINGS[line] for name, one in settings_of(settings).items() if not one.fixed}
+    assert known.keys() <= options.keys()
+    for name, one in known.items():
+        assert (options[name].default, options[name].help) == (one.default, one.about)
+        assert tuple(getattr(options[name].type, "choices", ())) == one.choices
+        assert (getattr(options[name].type, "min", None), getattr(options[name].type, "max", None)) == (
+            one.minimum,
+            one.maximum,
+        )
+
+
+def test_an_option_accepts_what_its_setting_accepts(raw, type_in):
+    for line in ("--learning-rate 0", "--validation 1", "--seed 4294967296", "--fold 0", "--checkpoint-every -1"):
+        result = type_in(f"ctmodel train out.zarr --run run {line}")
+        assert (result.exit_code, "is not in the range" in result.stderr) == (2, True), line
+    assert "folds: 1, expected 0 for no folds" in type_in("ctmodel train out.zarr --run run --folds 1").stderr
+
+
+def test_a_conversion_chooses_its_scheduler_in_the_same_way_from_python():
+    (option,) = [one for one in cli.ctprep.commands["convert"].params if one.name == "scheduler"]
+    assert inspect.signature(convert).parameters["scheduler"].default == option.default == "auto"
+
+
+def test_a_class_may_be_named_twice(raw, type_in):
+    shutil.copytree(raw / "CT-0", raw / "CT-2")
+    line = (
+        "ctprep convert raw out.zarr --classes a=CT-0 --classes b=CT-1 --classes a=CT-2 --shape 8 8 4 --allow-rejected"
+    )
+    assert type_in(line).exit_code == 0
+    assert list(json.loads(type_in("ctprep info out.zarr --json").stdout)["classes"]) == ["a", "b"]
 
 
 def test_a_conversion_says_what_it_did(raw, type_in):

@@ -202,7 +202,7 @@ def _patients_by_class(
         if n_patients[label] < fewest:
             raise SplitError(
                 f"class {name!r}: {n_patients[label]} patients with a label, expected at least {fewest}, one "
-                "for each part or fold; add scans, ask for fewer folds, or leave the class out"
+                "for each subset or fold; add scans, ask for fewer folds, or leave the class out"
             )
     if len(classes) < 2:
         raise SplitError(f"classes: {', '.join(classes) or 'none'}, expected two or more; label scans of another class")
@@ -227,6 +227,6 @@ def _check_every_class(labels: np.ndarray, parts: Sequence[str], classes: Sequen
         for part in PARTS:
             if (label, part) not in present:
                 raise SplitError(
-                    f"class {name!r}: no scan in the {part} part, because its patients have scans of other "
+                    f"class {name!r}: no scan in the {part} subset, because its patients have scans of other "
                     "classes too; try another seed, or add patients"
                 )

@@ -140,6 +140,6 @@ def _notes(left_out: tuple[str, ...]) -> list[str]:
     if not left_out:
         return []
     return [
-        f"{len(left_out)} labelled scans were left out, such as {left_out[0]}: the run has learnt from the "
+        f"{len(left_out)} labelled scans were left out, such as {left_out[0]}: the run was trained on the "
         "same patients or files."
     ]

@@ -57,15 +57,15 @@ def doubts_about(history: Sequence[Epoch], *, epochs: int, validation: Scores, t
     notes = []
     if best_epoch(history).epoch == epochs:
         notes.append(
-            f"The best epoch was the last one allowed, {epochs}: the network may have been improving still; "
+            f"The best epoch was the last one allowed, {epochs}: the network may still have been improving; "
             "train with more epochs."
         )
     for name in [name for name in COMPARED if name in test.scores and name in validation.scores]:
         ours, theirs = test.scores[name], validation.scores[name]
         if differ_beyond_chance(ours, theirs):
             notes.append(
-                f"The {COMPARED[name]} is {theirs.value:.2f} on validation and {ours.value:.2f} here, further apart "
-                "than chance explains: believe neither before the scans of both are compared."
+                f"The {COMPARED[name]} is {theirs.value:.2f} on the validation subset and {ours.value:.2f} here, "
+                "further apart than chance explains: compare the scans of both before you believe either."
             )
     return notes
 

@@ -297,19 +297,19 @@ def _warnings(
     if area and area.low <= 0.5 <= area.high:
         notes.append(f"The interval of the AUROC, {area.low:.2f} to {area.high:.2f}, includes 0.5: this may be chance.")
     if n_patients < FEW_PATIENTS:
-        notes.append(f"Only {n_patients} patients were scored: the intervals are wide, mind them.")
+        notes.append(f"Only {n_patients} patients were scored: the intervals are wide.")
     shares = np.bincount(predictions.labels, minlength=len(classes)) / len(predictions.labels)
     if len(np.unique(called)) == 1:
-        notes.append(f"Every scan was called {classes[called[0]]}: at this threshold the network tells nothing apart.")
+        notes.append(f"Every scan was predicted as {classes[called[0]]}: this threshold does not separate the classes.")
     by_rote = _log_loss_of(shares)
     if scores["log_loss"].value > by_rote:
         notes.append(
-            f"The log loss, {scores['log_loss'].value:.3f}, is worse than {by_rote:.3f}, that of giving every scan the "
-            "share of each class: the outputs are no probabilities."
+            f"The log loss, {scores['log_loss'].value:.3f}, is worse than {by_rote:.3f}, that of predicting the "
+            "share of each class for every scan: do not read the outputs as probabilities."
         )
     rarest = int(np.argmin(shares))
     if shares[rarest] < RARE_SHARE * 2 / len(classes):
-        notes.append(f"Class {classes[rarest]} is {shares[rarest]:.0%} of the scans: accuracy misleads, see the AUROC.")
+        notes.append(f"Class {classes[rarest]} is {shares[rarest]:.0%} of the scans: accuracy misleads, use the AUROC.")
     return notes
 
 

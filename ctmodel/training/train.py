@@ -146,7 +146,7 @@ def _gather(task: Task) -> Team:
         raise SettingsError("xla: compiles for one device, not for workers; leave --xla out")
     if strategy == "workers" and augmentation_of(settings.augment, flip=settings.flip).mixup:
         raise SettingsError(
-            f"augment: {settings.augment} mixes scans of a batch, of which each worker has a part; choose light"
+            f"augment: {settings.augment} mixes scans of a batch, of which each worker has a share; choose light"
         )
     team = gather_team(strategy)
     n_replicas = team.strategy.num_replicas_in_sync

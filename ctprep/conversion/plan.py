@@ -109,7 +109,9 @@ class Plan:
     def lines(self) -> list[str]:
         """Return what `ctprep plan` shows: the notes, a line for each scan, and the numbers of scans."""
         notes = [f"note: {note}" for note in self.notes]
-        removed = [f"remove  {scan}  {self._why_removed(scan)}" for scan in self.removed]
+        here = {row.scan.id for row in self.rows}
+        why = {True: "rejected now", False: "no longer in the raw folder"}
+        removed = [f"remove  {scan}  {why[scan in here]}" for scan in self.removed]
         return [
             *notes,
             *(f"{action:<8}{scan}  {reason}" for scan, action, reason in self._decisions()),
@@ -127,10 +129,6 @@ class Plan:
         """Return id, action and reason of every scan, sorted by id."""
         unusable = [(bad.scan, str(Action.REJECT), f"{bad.code}: {bad.reason}") for bad in self.unusable]
         return sorted([*((row.scan.id, str(row.action), row.reason) for row in self.rows), *unusable])
-
-    def _why_removed(self, scan: str) -> str:
-        is_here = any(row.scan.id == scan for row in self.rows)
-        return "rejected now" if is_here else "no longer in the raw folder"
 
     def __str__(self) -> str:
         counts = [f"{self.count(action):,} to {action}" for action in Action]

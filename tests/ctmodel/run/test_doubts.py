@@ -45,7 +45,7 @@ def test_validation_and_test_that_disagree_are_named_with_both_values():
     validation, test = scores_of(100, separation=3), scores_of(100, separation=0.5, seed=1)
     auroc, loss = doubts_about(history(0.4, 0.5), epochs=9, validation=validation, test=test)
     values = validation.scores["auroc"].value, test.scores["auroc"].value
-    assert auroc.startswith("The AUROC is {:.2f} on validation and {:.2f} here".format(*values))
+    assert auroc.startswith("The AUROC is {:.2f} on the validation subset and {:.2f} here".format(*values))
     assert loss.startswith("The log loss is")
 
 

@@ -183,7 +183,7 @@ def test_good_scores_of_many_patients_need_no_warning():
         (many(shift=0), "includes 0.5"),
         (many(n=30), "Only 30 patients"),
         (many(positive_share=0.1), "Class abnormal is 10%"),
-        (predictions_of([0, 1] * 50, np.tile([0.1, 0.4], 50)), "Every scan was called normal"),
+        (predictions_of([0, 1] * 50, np.tile([0.1, 0.4], 50)), "Every scan was predicted as normal"),
         (predictions_of([0, 1] * 50, np.full(100, 0.4)), "The log loss, 0.714, is worse than 0.693"),
         (predictions_of([0, 0, 0, 1] * 25, np.tile([0.5, 0.5, 0.4, 0.6], 25)), "is worse than 0.562"),
     ],
@@ -198,6 +198,30 @@ def test_one_class_alone_cannot_be_scored(labels, message):
     lone = predictions_of(np.array(labels, dtype=int), np.full(len(labels), 0.5))
     with pytest.raises(ScoreError, match=message):
         score(lone, classes=("normal", "abnormal"), part="test", threshold=HALF)
+
+
+def test_the_lines_have_every_score_the_positive_class_and_the_confusion():
+    found = score(many(n=30), classes=("well", "ill"), part="test", threshold=HALF)
+    header, *lines = found.lines()
+    assert header == "test subset: 30 scans of 30 patients, with 95 % intervals; ill is the positive class"
+    assert [line.split("  ")[1] for line in lines[: len(found.scores)]] == [
+        name.replace("_", " ") for name in found.scores
+    ]
+    place = lines.index("  true class in rows, predicted class in columns:")
+    assert [line.split() for line in lines[place + 1 : place + 4]] == [
+        ["well", "ill"],
+        ["well", *map(str, found.confusion[0])],
+        ["ill", *map(str, found.confusion[1])],
+    ]
+    assert [line for line in lines if line.startswith("  note: ")] == [f"  note: {note}" for note in found.notes]
+
+
+def test_a_notebook_shows_names_as_text():
+    found = score(many(), classes=("well", "<script>"), part="unseen", threshold=HALF)
+    shown = found._repr_html_()
+    assert "&lt;script&gt; is the positive class" in shown
+    assert "<script>" not in shown
+    assert f"<td>{found.scores['auroc'].value:.3f}</td>" in shown
 
 
 def test_the_threshold_says_who_chose_it():

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 import nibabel
 import numpy as np
@@ -524,3 +525,19 @@ def test_auto_takes_what_is_fastest(raw, tmp_path, monkeypatch, seconds_per_scan
     monkeypatch.setattr(module, "run_all", run_all)
     convert(raw, tmp_path / "out.zarr", scheduler="auto", workers=2)
     assert taken == [expected]
+
+
+UNGUARDED = """
+import ctprep
+recipe = ctprep.Recipe(shape=(8, 8, 4))
+print(len(ctprep.convert("raw", "out.zarr", recipe=recipe, scheduler="processes", workers=2).store))
+"""
+
+
+def test_a_script_needs_no_guard_around_a_conversion_in_processes(raw):
+    (raw.parent / "script.py").write_text(UNGUARDED)
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
+    done = subprocess.run(
+        [sys.executable, "script.py"], cwd=raw.parent, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (0, "6\n"), done.stderr

@@ -1,3 +1,6 @@
+import json
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -24,6 +27,41 @@ def test_each_observation_leads_to_one_action():
     ]
     assert plan.removed == ("gone", "s1")
     assert [plan.count(action) for action in Action] == [2, 1, 1]
+
+
+def test_a_plan_tells_of_every_scan_of_what_is_removed_and_of_what_was_inferred():
+    observations = {
+        "s0": Observation(FinishedVolume("unchanged", 3)),
+        "s2": Observation(rejection=Rejection("s2", "geometry", "no affine")),
+    }
+    plan = replace(
+        make_plan(scans(0, 0, 0), observations, existing=["gone", "s0", "s2"]),
+        unusable=(Rejection("s1b", "unreadable", "s1b: is not there"),),
+        notes=("b is the positive class",),
+    )
+    assert plan.lines() == [
+        "note: b is the positive class",
+        "reuse   s0  unchanged",
+        "convert s1  new",
+        "reject  s1b  unreadable: s1b: is not there",
+        "reject  s2  geometry: no affine",
+        "remove  gone  no longer in the raw folder",
+        "remove  s2  rejected now",
+        "1 to convert, 1 to reuse, 2 to reject, 2 to remove",
+    ]
+    saved = plan.to_dict()
+    assert [row["action"] for row in saved["rows"]] == ["reuse", "convert", "reject", "reject"]
+    assert (saved["removed"], saved["notes"]) == (["gone", "s2"], ["b is the positive class"])
+    assert json.loads(json.dumps(saved)) == saved
+
+
+def test_a_plan_of_many_scans_is_one_line_and_a_small_table():
+    plan = make_plan(scans(*[0] * 5000), {"s7": Observation(rejection=Rejection("s7", "geometry", "<b>"))})
+    assert repr(plan) == "Plan(4,999 to convert, 0 to reuse, 1 to reject, 0 to remove)"
+    shown = plan._repr_html_()
+    assert "<td>s7</td><td>reject</td><td>geometry: &lt;b&gt;</td>" in shown
+    assert shown.count("<tr>") == 21
+    assert "and 4,980 more" in shown
 
 
 def rejected(labels, digests):

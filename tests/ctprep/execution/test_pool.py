@@ -38,24 +38,6 @@ def test_worker_processes_do_not_outlive_their_parent(tmp_path):
     assert not any(worker.exists() for worker in workers)
 
 
-UNGUARDED = """
-import os
-from ctprep.execution.pool import WorkerProcesses
-print("begun", flush=True)
-with WorkerProcesses(1) as pool:
-    print(pool.submit(os.getpid).result() != os.getpid())
-"""
-
-
-def test_a_script_that_does_not_guard_its_main_part_is_run_once(tmp_path):
-    (tmp_path / "script.py").write_text(UNGUARDED)
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
-    done = subprocess.run(
-        [sys.executable, tmp_path / "script.py"], env=environment, capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stdout) == (0, "begun\nTrue\n"), done.stderr
-
-
 def never_leave() -> int:
     """Keep this process from ending, as one is kept that waits for the lock of another that was killed."""
     threading.Thread(target=time.sleep, args=(3600,)).start()

@@ -1,6 +1,7 @@
 import json
 import shutil
 import signal
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -300,3 +301,15 @@ def test_an_interruption_waits_for_zarr_whose_threads_would_go_on_alone(tmp_path
     with pytest.raises(KeyboardInterrupt):
         open_store(tmp_path / "out.zarr")
     assert len(went_on) == 2
+
+
+def test_a_store_is_shown_in_one_line_whatever_it_holds(tmp_path):
+    build(tmp_path, "float16")
+    store = replace(open_store(tmp_path / "out.zarr"), classes=("no", "b<i>\x1b\n"))
+    shape = " x ".join(map(str, store.recipe.shape))
+    contents = rf"3 scans of {shape} float16, 1 no, 1 b<i>\x1b\n, 1 unlabelled"
+    assert repr(store) == f"Store({str(tmp_path / 'out.zarr')!r}: {contents})"
+    assert str(store).startswith("out.zarr: 3 scans of 2 patients (1 no, ")
+    assert r"<tr><td>b&lt;i&gt;\x1b\n</td><td>1</td></tr>" in store._repr_html_()
+    many = replace(store, classes=tuple(f"class {number}" for number in range(1000)))
+    assert repr(many).endswith("993 more classes)")
