@@ -58,7 +58,7 @@ class Setting:
         is_outside = operator.le if self.exclusive else operator.lt
         return (
             is_number
-            and math.isfinite(value)
+            and (isinstance(value, int) or math.isfinite(value))  # isfinite fails for an int that no float can hold
             and not (self.minimum is not None and is_outside(value, self.minimum))
             and not (self.maximum is not None and is_outside(self.maximum, value))
         )

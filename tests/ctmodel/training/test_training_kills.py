@@ -71,6 +71,6 @@ def test_what_asks_a_training_to_end_leaves_a_checkpoint_and_one_line(store_path
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=60)
     said = [line for line in errors.splitlines() if not line.startswith(("epoch", "training"))]
-    assert said == ["Error: interrupted; what is trained so far is kept: add --resume to go on at the same step"]
+    assert said == ["Error: interrupted; finished steps are kept: add --resume to continue at the same step"]
     assert process.returncode == 1
     assert load_checkpoint(tmp_path / "run" / "checkpoint.npz").history
