@@ -65,7 +65,7 @@ class BadScan(CTPrepError, ValueError):
 
 
 class Unreadable(BadScan):
-    """Not NIfTI, empty, or not permitted."""
+    """Of no known format, empty, or not permitted."""
 
     code = "unreadable"
 
@@ -77,7 +77,7 @@ class Truncated(BadScan):
 
 
 class ChecksumMismatch(BadScan):
-    """The gzip stream is damaged: its structure, CRC or length does not match."""
+    """The gzip or zlib stream is damaged: its structure, CRC or length does not match."""
 
     code = "checksum"
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from ctprep.errors import Constant, NonFinite, NotHounsfield, Unreadable
-from ctprep.scans.readers.nifti import NiftiReader
-from ctprep.scans.readers.nifti_header import NiftiHeader
+from ctprep.scans.readers.formats import ScanReader, open_reader
+from ctprep.scans.readers.header import ScanHeader
 from ctprep.scans.scan import ScanRecord, nested_tuple
 from ctprep.volume.grid import Sampling, VoxelGrid, crop_or_pad, stretch
 from ctprep.volume.intensity import (
@@ -50,7 +50,7 @@ def prepare(path: str | os.PathLike[str], recipe: Recipe) -> PreparedScan:
     Parameters
     ----------
     path : path
-        A NIfTI file.
+        A file of one of the formats in `ctprep.scans.readers.formats`.
     recipe : Recipe
 
     Returns
@@ -67,13 +67,13 @@ def prepare(path: str | os.PathLike[str], recipe: Recipe) -> PreparedScan:
     """
     recipe.check_arithmetic()
     try:
-        with NiftiReader(path) as reader:
+        with open_reader(path) as reader:
             return _prepare_stream(reader, recipe)
     except MemoryError:
         raise Unreadable(f"{Path(path).name}: does not fit into memory; use fewer workers or crop it") from None
 
 
-def _prepare_stream(reader: NiftiReader, recipe: Recipe) -> PreparedScan:
+def _prepare_stream(reader: ScanReader, recipe: Recipe) -> PreparedScan:
     grid = reader.header.grid
     order, canonical = grid.axis_order, grid.canonical()
     sampling = sampling_of(canonical, recipe)
@@ -106,7 +106,7 @@ def sampling_of(grid: VoxelGrid, recipe: Recipe) -> Sampling:
 class _Survey:
     """What is learnt of a scan's HU while its slabs pass: non-finite voxels, and a regular sample of the others."""
 
-    def __init__(self, header: NiftiHeader) -> None:
+    def __init__(self, header: ScanHeader) -> None:
         self.nonfinite = 0
         self._voxels = 0
         self._rows = 0

@@ -15,7 +15,7 @@ OWNERS = {
     "dask": {"ctprep/execution/schedule.py"},
     "distributed": {"ctprep/execution/cluster.py"},
     "google_crc32c": {"ctprep/store/chunk.py"},
-    "isal": {"ctprep/scans/readers/nifti.py"},
+    "isal": {"ctprep/scans/readers/byte_source.py", "ctprep/scans/readers/nifti.py"},
     "nibabel": {"ctprep/scans/readers/nifti_header.py"},
     "numcodecs": {"ctprep/store/chunk.py"},
     "zarr": {"ctprep/store/store.py", "ctprep/store/format.py"},

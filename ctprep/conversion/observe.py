@@ -10,7 +10,7 @@ from ctprep.conversion.stamps import Remembered, Stamp, sha256_of, stamp_of
 from ctprep.conversion.work_folder import Finished, WorkFolder
 from ctprep.errors import BadScan
 from ctprep.files import read_regular
-from ctprep.scans.readers.nifti import read_header
+from ctprep.scans.readers.formats import read_header
 from ctprep.scans.scan import Rejection, Scan
 from ctprep.store.chunk import chunk_checksum, chunk_path
 from ctprep.store.store import Store

@@ -14,7 +14,8 @@ from pathlib import Path
 
 from ctprep.errors import BadScan
 from ctprep.files import read_regular, sha256_of_file, write_whole
-from ctprep.scans.readers.nifti import sha256_of_files, source_files, translated_errors
+from ctprep.scans.readers.byte_source import sha256_of_files, translated_errors
+from ctprep.scans.readers.formats import source_files
 
 MOST_BYTES = 1 << 30
 """Of what is remembered: some millions of scans."""
@@ -31,7 +32,7 @@ class Stamp:
     Parameters
     ----------
     text : str
-        Size in bytes, times of modification and of change in ns, inode; of the `.nii`, or of the `.hdr` and the `.img`.
+        Size in bytes, times of modification and of change in ns, inode: of its file, or of two.
     """
 
     text: str
@@ -79,7 +80,7 @@ def _changed_ns(found: os.stat_result) -> int:
 
 
 def sha256_of(path: Path) -> str | None:
-    """Return the digest of a scan's files, the same as `NiftiReader.sha256`; None where they cannot be read."""
+    """Return the digest of a scan's files, the same as its reader's; None where they cannot be read."""
     try:
         with translated_errors(path):
             return sha256_of_files([sha256_of_file(file) for file in source_files(path)])

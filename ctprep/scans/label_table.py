@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ctprep.errors import CatalogError
+from ctprep.scans.readers.formats import SUFFIX
 from ctprep.scans.scan import NO_VALUE
 
 BIDS_TABLE = "participants.tsv"
@@ -146,7 +147,7 @@ def _check_rows(path: Path, header: list[str], lines: list[tuple[int, list[str]]
 
 def _as_id(cell: str) -> str:
     """Accept an id with or without the suffix of the file, and a path with backslashes."""
-    return re.sub(r"\.(nii|hdr)(\.gz)?$", "", cell.replace("\\", "/").removeprefix("./"))
+    return SUFFIX.sub("", cell.replace("\\", "/").removeprefix("./"))
 
 
 def _row(record: Mapping[str, str], id_column: str, label_column: str) -> LabelRow:

@@ -1,7 +1,6 @@
-"""Which files below a raw folder are scans, judged by their names alone."""
+"""Which files below a raw folder are scans, judged by their names; of a header the other files are looked up."""
 
 import os
-import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,11 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from ctprep.errors import BadScan, CatalogError
-from ctprep.scans.readers.nifti import source_files
+from ctprep.scans.readers.formats import SUFFIX, SUFFIXES, source_files
 from ctprep.scans.scan import Rejection
-
-SUFFIX = re.compile(r"\.(nii|hdr)(\.gz)?$", re.ASCII | re.IGNORECASE)
-SUFFIXES = ".nii, .nii.gz, .hdr with .img"
 
 NamedFile = tuple[str, Path]
 """A scan's id, and its file."""
@@ -148,10 +144,12 @@ def _judge(named: Sequence[NamedFile], raw: Path) -> list[Rejection]:
 def _why_unusable(scan: str, path: Path, raw: Path) -> str | None:
     if not scan.isprintable():
         return f"{shown(scan)}: its name holds characters that cannot be shown; rename it"
+    if why := why_not_followed(path, raw):
+        return why
     try:
         files = source_files(path)
     except BadScan:
-        files = (path,)  # what is missing is said when it is read
+        return None  # what is missing is said when it is read
     return next((why for file in files if (why := why_not_followed(file, raw))), None)
 
 

@@ -20,7 +20,7 @@ class Scan:
     id : str
         Path under the raw folder without suffix, `/` as separator.
     file : str
-        Path of the NIfTI file.
+        Path of the file, or of that of the header.
     label : int
         Index into the classes; `UNLABELLED` where none is known.
     patient : str
@@ -37,7 +37,7 @@ class Scan:
 
     @property
     def path(self) -> Path:
-        """The NIfTI file."""
+        """The file, or that of the header."""
         return Path(self.file)
 
 

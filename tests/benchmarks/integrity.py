@@ -48,7 +48,7 @@ class NoDigest:
 def without_integrity() -> Iterator[None]:
     with ExitStack() as patches:
         for name, stand_in in {
-            "ctprep.scans.readers.nifti.hashlib": SimpleNamespace(sha256=NoDigest),
+            "ctprep.scans.readers.byte_source.hashlib": SimpleNamespace(sha256=NoDigest),
             "ctprep.store.chunk.google_crc32c": SimpleNamespace(value=lambda _content: 0),
             "ctprep.conversion.work_folder._crc32": lambda _entry: 0,
             "ctprep.store.seal.seal_of": lambda _files: "0" * 64,

@@ -213,7 +213,7 @@ def test_any_scan_equals_the_reference(
         tmp_path / "scan.nii", values, affine=affine, slope=slope, inter=inter, big_endian=dtype.startswith(">")
     )
     recipe = Recipe(shape=target, window=window, spacing_mm=spacing_mm, dtype="float32", require_hu=False)
-    monkeypatch.setattr("ctprep.scans.readers.nifti.SLAB_VOXELS", slab_voxels)
+    monkeypatch.setattr("ctprep.scans.readers.slabs.SLAB_VOXELS", slab_voxels)
     assume(values.size > 1)
     assert np.abs(prepare(path, recipe).volume - reference_volume(path, recipe)).max() < 1e-5
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from ctprep.errors import BadScan
 from ctprep.preparation import prepare
-from ctprep.scans.readers import nifti
+from ctprep.scans.readers import slabs
 from ctprep.scans.readers.nifti_header import encode_header
 from ctprep.volume.recipe import Recipe
 from tests.conftest import LAS, chest_hu
@@ -130,7 +130,7 @@ def defuse(path: Path) -> Defusal:
     """Prepare a scan, counting the bytes that are read from its file and those that they inflate to."""
     counts = {"read": 0, "inflated": 0}
     peak, start = Peak(), time.perf_counter()
-    with mock.patch.object(nifti, "_Source", _counting(counts)):
+    with mock.patch.object(slabs, "ByteSource", _counting(counts)):
         try:
             prepare(path, RECIPE)
             outcome = "accepted"
@@ -141,12 +141,17 @@ def defuse(path: Path) -> Defusal:
 
 
 def _counting(counts: dict[str, int]) -> type:
-    """Return the source of `ctprep.scans.readers.nifti` with a meter at each end."""
+    """Return the source of `ctprep.scans.readers.slabs` with a meter at each end."""
 
-    class Metered(nifti._Source):
+    class Metered(slabs.ByteSource):
         def __init__(self, *args: object) -> None:
             super().__init__(*args)  # type: ignore[arg-type]
             self.stream = _Meter(self.stream, counts)  # type: ignore[assignment]
+
+        def inflate(self, **how: bool) -> None:
+            super().inflate(**how)
+            if not isinstance(self.stream, _Meter):
+                self.stream = _Meter(self.stream, counts)  # type: ignore[assignment]
 
         def readinto(self, buffer: memoryview) -> int:
             count = super().readinto(buffer)

@@ -15,51 +15,29 @@ from nibabel.spatialimages import HeaderDataError
 from ctprep.errors import (
     BadGeometry,
     NotHounsfield,
-    NotThreeD,
-    Oversize,
     Truncated,
     Unreadable,
     UnsupportedDtype,
 )
+from ctprep.scans.readers.header import MAX_EXTENSION, ScanHeader, judge_affine, judge_dtype, judge_shape
 from ctprep.volume.grid import Triple, VoxelGrid
 
-LARGEST_VOXEL_BYTES = 16 << 30
-"""Bytes of voxels a header may declare: 1024 x 1024 x 4096 float32."""
-
-LARGEST_SIDE = 8192
-"""Voxels along one axis; a slice of 64-bit voxels is then 512 MiB at most."""
-
-LARGEST_EXTENSION = 64 << 20
-"""Bytes between the header and the voxels."""
-
-LARGEST_FORM_CODE = 5
+MAX_FORM_CODE = 5
 """Of an sform or qform: NIFTI_XFORM_TEMPLATE_OTHER."""
-
-SPACING_RANGE_MM = (0.01, 100.0)
-"""Outside of it the header's unit is not mm, or its numbers are noise."""
 
 SLOPE_RANGE = 1e-20, 1e20
 """HU of one stored unit; int64 that were scaled to fill their range have 1e-16."""
 
-LARGEST_INTERCEPT = 1e6
+MAX_INTERCEPT = 1e6
 """HU; beyond it single precision cannot tell the steps of a window apart."""
-
-LEAST_VOLUME = 1e-3
-"""Volume of the cell of unit voxel axes; 1 where they are perpendicular, 0 where they lie in one plane."""
 
 
 @dataclass(frozen=True)
-class NiftiHeader:
+class NiftiHeader(ScanHeader):
     """What a NIfTI header says that matters for reading its voxels.
 
     Parameters
     ----------
-    grid : VoxelGrid
-        Shape and affine in the axes of the file.
-    dtype : numpy.dtype
-        Of the stored values, with the file's byte order.
-    slope, inter : float
-        HU is `stored * slope + inter`.
     offset : int
         Bytes before the first voxel.
     header_bytes : int
@@ -68,28 +46,9 @@ class NiftiHeader:
         The voxels are in the `.img` file beside this `.hdr`.
     """
 
-    grid: VoxelGrid
-    dtype: np.dtype
-    slope: float
-    inter: float
     offset: int
     header_bytes: int
     has_own_file: bool
-
-    @property
-    def slice_bytes(self) -> int:
-        """Bytes of one slice: one step along the file's third axis."""
-        return self.grid.shape[0] * self.grid.shape[1] * self.dtype.itemsize
-
-    @property
-    def bytes_before_voxels(self) -> int:
-        """Bytes between the end of the header and the first voxel, in the file that holds the voxels."""
-        return self.offset - (0 if self.has_own_file else self.header_bytes)
-
-    @property
-    def voxel_bytes(self) -> int:
-        """Bytes of all voxels."""
-        return self.slice_bytes * self.grid.shape[2]
 
 
 def parse_header(stream: BinaryIO, path: Path) -> NiftiHeader:
@@ -142,37 +101,23 @@ def _dtype_of(header: nibabel.Nifti1Header, path: Path) -> np.dtype:
         raise UnsupportedDtype(
             f"{path.name}: has the unknown data type {int(header['datatype'])}; repair its header"
         ) from None
-    if dtype.kind not in "iuf" or dtype.itemsize > 8:
-        names = f" with fields {', '.join(dtype.names)}" if dtype.names else ""
-        raise UnsupportedDtype(
-            f"{path.name}: voxels are {dtype.name}{names}, a CT has one real number a voxel; leave it out"
-        )
+    judge_dtype(dtype, path)
     return dtype
 
 
-def _shape_of(header: nibabel.Nifti1Header, path: Path, dtype: np.dtype) -> tuple[int, int, int]:
+def _shape_of(header: nibabel.Nifti1Header, path: Path, dtype: np.dtype) -> Triple:
     n_axes, *sides = header["dim"].tolist()
     if not 1 <= n_axes <= 7:
         raise BadGeometry(f"{path.name}: declares {n_axes} axes, NIfTI has 1 to 7; repair its header")
-    shape = tuple(sides[:n_axes])
-    if any(side < 1 for side in shape):
-        raise BadGeometry(f"{path.name}: has the shape {shape}, every side must be positive; repair its header")
-    if n_axes < 3 or any(side != 1 for side in shape[3:]):
-        raise NotThreeD(f"{path.name}: has the shape {shape}, expected one volume of three axes; split it")
-    if math.prod(shape) * dtype.itemsize > LARGEST_VOXEL_BYTES or max(shape) > LARGEST_SIDE:
-        raise Oversize(
-            f"{path.name}: declares {shape} voxels of {dtype.itemsize} bytes, the limits are {LARGEST_SIDE} a side "
-            f"and {LARGEST_VOXEL_BYTES >> 30} GiB; repair its header or crop it"
-        )
-    return shape[0], shape[1], shape[2]
+    return judge_shape(sides[:n_axes], dtype, path)
 
 
 def _affine_of(header: nibabel.Nifti1Header, path: Path) -> np.ndarray:
     codes = int(header["sform_code"]), int(header["qform_code"])
-    if not all(0 <= code <= LARGEST_FORM_CODE for code in codes):  # which readers take for none, or for any
+    if not all(0 <= code <= MAX_FORM_CODE for code in codes):  # which readers take for none, or for any
         raise BadGeometry(
             f"{path.name}: its sform and qform have the codes {codes[0]} and {codes[1]}, NIfTI has 0 to "
-            f"{LARGEST_FORM_CODE}; repair its header"
+            f"{MAX_FORM_CODE}; repair its header"
         )
     if not any(codes):
         raise BadGeometry(f"{path.name}: has neither sform nor qform, so left and right are unknown; set one of them")
@@ -181,24 +126,8 @@ def _affine_of(header: nibabel.Nifti1Header, path: Path) -> np.ndarray:
             affine = np.asarray(header.get_best_affine(), np.float64)
     except (HeaderDataError, ValueError, np.linalg.LinAlgError) as error:
         raise BadGeometry(f"{path.name}: has no usable affine ({error}); repair its header") from None
-    _judge_affine(affine, path)
+    judge_affine(affine, path)
     return affine
-
-
-def _judge_affine(affine: np.ndarray, path: Path) -> None:
-    if not np.isfinite(affine).all():
-        raise BadGeometry(f"{path.name}: its affine is not finite; repair its header")
-    with np.errstate(over="ignore"):
-        spacing = np.sqrt((affine[:3, :3] ** 2).sum(axis=0))
-    if not ((spacing >= SPACING_RANGE_MM[0]) & (spacing <= SPACING_RANGE_MM[1])).all():
-        shown = " x ".join(f"{mm:g}" for mm in spacing)
-        raise BadGeometry(
-            f"{path.name}: its voxels measure {shown} mm, expected {SPACING_RANGE_MM[0]:g} to "
-            f"{SPACING_RANGE_MM[1]:g}; repair the affine or its unit"
-        )
-    volume = abs(np.linalg.det(affine[:3, :3] / spacing))
-    if volume < LEAST_VOLUME:
-        raise BadGeometry(f"{path.name}: its affine is singular (its axes span {volume:.1g}); repair its header")
 
 
 def _scaling_of(header: nibabel.Nifti1Header, path: Path) -> tuple[float, float]:
@@ -212,7 +141,7 @@ def _scaling_of(header: nibabel.Nifti1Header, path: Path) -> tuple[float, float]
         return 1.0, 0.0
     if not SLOPE_RANGE[0] <= abs(slope) <= SLOPE_RANGE[1]:
         raise NotHounsfield(f"{path.name}: its slope is {slope:g}, which no CT has; repair its header")
-    if abs(inter) > LARGEST_INTERCEPT:
+    if abs(inter) > MAX_INTERCEPT:
         raise NotHounsfield(f"{path.name}: its intercept is {inter:g}, which no CT has; repair its header")
     return float(slope), float(inter)
 
@@ -220,7 +149,7 @@ def _scaling_of(header: nibabel.Nifti1Header, path: Path) -> tuple[float, float]
 def _offset_of(header: nibabel.Nifti1Header, path: Path, has_own_file: bool) -> int:
     offset = float(header["vox_offset"])
     least = 0 if has_own_file else header.single_vox_offset
-    if not (math.isfinite(offset) and least <= offset <= LARGEST_EXTENSION and offset == int(offset)):
+    if not (math.isfinite(offset) and least <= offset <= MAX_EXTENSION and offset == int(offset)):
         raise Unreadable(f"{path.name}: its voxels start at byte {offset:g}, expected {least} or later; repair it")
     return int(offset)
 

@@ -154,7 +154,7 @@ def test_a_killed_conversion_leaves_nothing_and_resumes(raw, tmp_path, after):
 def test_a_second_conversion_reuses_everything_without_reading_a_voxel(raw, tmp_path, monkeypatch):
     first = convert(raw, tmp_path / "out.zarr")
     digest = first.store.digest()
-    monkeypatch.setattr("ctprep.scans.readers.nifti.NiftiReader.slabs", lambda _: pytest.fail("voxels were read"))
+    monkeypatch.setattr("ctprep.scans.readers.slabs.SlabReader.slabs", lambda _: pytest.fail("voxels were read"))
     second = convert(raw, tmp_path / "out.zarr", scheduler="synchronous")
     assert second.reused == 6
     assert second.store.digest() == digest

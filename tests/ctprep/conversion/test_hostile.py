@@ -15,7 +15,8 @@ from ctprep.conversion.convert import convert
 from ctprep.errors import BadGeometry, ChecksumMismatch, NotHounsfield, Oversize, Unreadable
 from ctprep.preparation import prepare
 from ctprep.scans.catalog import find_scans
-from ctprep.scans.readers.nifti import NiftiReader, read_header
+from ctprep.scans.readers.formats import read_header
+from ctprep.scans.readers.nifti import NiftiReader
 from ctprep.volume.recipe import Recipe
 from tests.conftest import chest_hu, write_scan
 from tests.torture import hostile_bits, hostile_bombs, hostile_headers, hostile_limits, hostile_names
@@ -212,7 +213,7 @@ def test_what_follows_a_large_slice_is_not_read_to_its_end(tmp_path):
 
 def test_a_plausible_inflation_is_taken_however_large(tmp_path, monkeypatch):
     """The noise of a CT compresses 3 to 1; 200 to 1 is asked of large files alone."""
-    monkeypatch.setattr("ctprep.scans.readers.nifti.UNQUESTIONED_BYTES", 1 << 16)
+    monkeypatch.setattr("ctprep.scans.readers.byte_source.UNQUESTIONED_BYTES", 1 << 16)
     path = write_scan(tmp_path / "a.nii.gz", chest_hu((64, 64, 32)))
     assert prepare(path, Recipe()).record.source_shape == (64, 64, 32)
     constant = write_scan(tmp_path / "b.nii.gz", np.zeros((64, 64, 32), np.int16))

@@ -21,7 +21,8 @@ from ctprep.errors import (
     UnsupportedDtype,
     Vanished,
 )
-from ctprep.scans.readers.nifti import NiftiReader, read_header, write_nifti
+from ctprep.scans.readers.formats import read_header
+from ctprep.scans.readers.nifti import NiftiReader, write_nifti
 from tests.conftest import LAS, chest_hu, write_scan
 from tests.torture.hostile_limits import no_hang
 
@@ -122,7 +123,7 @@ def test_an_extended_header_is_skipped(make_scan, tmp_path):
     ],
 )
 def test_slabs_are_consecutive_slices_or_rows_of_one(make_scan, monkeypatch, slab_voxels, shapes):
-    monkeypatch.setattr("ctprep.scans.readers.nifti.SLAB_VOXELS", slab_voxels)
+    monkeypatch.setattr("ctprep.scans.readers.slabs.SLAB_VOXELS", slab_voxels)
     with NiftiReader(make_scan()) as reader:
         assert [slab.shape for slab in reader.slabs()] == shapes
     assert np.array_equal(read(make_scan())[0], chest_hu())
