@@ -11,6 +11,7 @@ from typing import Protocol, Self
 import numpy as np
 
 from ctprep.scans.readers.header import ScanHeader
+from ctprep.scans.readers.metaimage import MetaImageReader, metaimage_files
 from ctprep.scans.readers.nifti import NiftiReader, nifti_files
 
 
@@ -69,7 +70,10 @@ class Format:
     files: Callable[[Path], tuple[Path, ...]]
 
 
-FORMATS = (Format((".nii", ".nii.gz", ".hdr", ".hdr.gz"), ".nii, .nii.gz, .hdr with .img", NiftiReader, nifti_files),)
+FORMATS = (
+    Format((".nii", ".nii.gz", ".hdr", ".hdr.gz"), ".nii, .nii.gz, .hdr with .img", NiftiReader, nifti_files),
+    Format((".mha", ".mhd"), ".mha, .mhd with its voxel file", MetaImageReader, metaimage_files),
+)
 """Whatever has none of their suffixes is read as the first, whose header says whether it is."""
 
 SUFFIX = re.compile(
