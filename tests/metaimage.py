@@ -59,7 +59,7 @@ def write_metaimage(
     voxel_file: str | None = None,
     **changed: object,
 ) -> Path:
-    """Write a `.mha`, or a `.mhd` and its `.raw` or `.zraw`; what is given of the fields or the voxels is written so."""
+    """Write a `.mha`, or a `.mhd` and its `.raw` or `.zraw`; given fields and voxels are written as they are."""
     path.parent.mkdir(parents=True, exist_ok=True)
     array = chest_hu(seed=seed) if array is None else array
     content = array.tobytes("F") if voxels is None else voxels
