@@ -173,9 +173,9 @@ def chosen(settings: type[Settings], typed: dict[str, Any]) -> Settings:
 
 
 @contextmanager
-def progress_bar(total: int) -> Iterator[Callable[[int], object]]:
+def progress_bar(total: int, doing: str | None = None) -> Iterator[Callable[[int], object]]:
     """Show scans, rate and time left on stderr, where it is a terminal; give the function that advances it."""
-    with _bar(total, "scan") as bar:
+    with _bar(total, "scan", doing) as bar:
         yield bar.update
 
 
@@ -194,10 +194,11 @@ def training_bar(epochs: int, *watchers: Callable[[Any], Any]) -> Iterator[Calla
         yield take
 
 
-def _bar(total: int, unit: str) -> Any:
+def _bar(total: int, unit: str, doing: str | None = None) -> Any:
     from tqdm import tqdm
 
-    return tqdm(total=total, unit=unit, disable=None if total and sys.stderr else True)  # None: where it is no terminal
+    quiet = None if total and sys.stderr else True  # None: where it is no terminal
+    return tqdm(desc=doing, total=total, unit=unit, disable=quiet)
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -247,7 +248,7 @@ def plan(raw: Path, out: Path, as_json: bool, rebuild: bool, **typed: Any) -> No
     """Show what convert would do with each scan of RAW, and why. Nothing is written."""
     recipe = chosen(Recipe, typed)
     catalog = preparation.find_scans(raw, **typed)
-    show(preparation.plan_conversion(catalog, out, recipe=recipe, rebuild=rebuild), as_json)
+    show(preparation.plan_conversion(catalog, out, recipe=recipe, rebuild=rebuild, progress=progress_bar), as_json)
 
 
 @ctprep.command()

@@ -15,7 +15,7 @@ from ctprep.conversion.scan_task import Outcome, ScanTask, convert_scan, lost_sc
 from ctprep.conversion.staging import Staging
 from ctprep.conversion.stamps import Stamp, load_remembered, save_remembered
 from ctprep.conversion.work_folder import WorkFolder
-from ctprep.errors import NothingConverted, RecipeMismatch, TargetError
+from ctprep.errors import CTPrepError, NothingConverted, RecipeMismatch, TargetError
 from ctprep.execution.progress import Progress, silent
 from ctprep.execution.schedule import AUTO, check_scheduler, fastest_scheduler, run_all
 from ctprep.files import as_target_error
@@ -156,7 +156,9 @@ def convert(
     with staging.locked():
         existing = None if rebuild else _existing(target, recipe)
         stock = _stock(staging, recipe, existing)
-        job = _Job(catalog, recipe, staging, stock, *_plan(catalog, stock), strict)
+        threads = 1 if scheduler == "synchronous" else workers
+        planned = _plan(catalog, stock, _scans_in(target, existing), threads, progress or silent)
+        job = _Job(catalog, recipe, staging, stock, *planned, strict)
         chosen = _fastest_scheduler(job, workers) if scheduler == AUTO else scheduler
         run = partial(
             run_all,
@@ -176,6 +178,7 @@ def plan_conversion(
     *,
     recipe: Recipe | None = None,
     rebuild: bool = False,
+    progress: Progress | None = None,
 ) -> Plan:
     """Decide what `convert` would do to each scan; nothing is written.
 
@@ -185,7 +188,8 @@ def plan_conversion(
     catalog = raw if isinstance(raw, Catalog) else find_scans(raw)
     target = _own_target(out, catalog.raw)
     existing = None if rebuild else _existing(target, recipe)
-    return _plan(catalog, _stock(Staging(target), recipe, existing))[0]
+    stock = _stock(Staging(target), recipe, existing)
+    return _plan(catalog, stock, _scans_in(target, existing), None, progress or silent)[0]
 
 
 def _own_target(out: str | os.PathLike[str], raw: Path) -> Path:
@@ -226,9 +230,19 @@ def _stock(staging: Staging, recipe: Recipe, existing: Store | None) -> Stock:
     return Stock(existing, WorkFolder(staging.work(recipe.digest)), load_remembered(staging.sources), most)
 
 
-def _plan(catalog: Catalog, stock: Stock) -> tuple[Plan, Mapping[str, Stamp]]:
-    observations, stamps = observe_all(catalog.scans, stock)
-    plan = make_plan(catalog.scans, observations, existing=stock.store.scans if stock.store else ())
+def _scans_in(target: Path, existing: Store | None) -> tuple[str, ...]:
+    """Return the ids in the store that will be replaced, if only to be rebuilt; none where it cannot be opened."""
+    try:
+        return (existing or open_store(target)).scans
+    except CTPrepError:
+        return ()
+
+
+def _plan(
+    catalog: Catalog, stock: Stock, existing: tuple[str, ...], workers: int | None, progress: Progress
+) -> tuple[Plan, Mapping[str, Stamp]]:
+    observations, stamps = observe_all(catalog.scans, stock, workers=workers, progress=progress)
+    plan = make_plan(catalog.scans, observations, existing=existing)
     return replace(plan, unusable=catalog.rejected, notes=catalog.notes), stamps
 
 
@@ -239,7 +253,7 @@ def _run(job: _Job, run: Callable[..., None], progress: Progress) -> list[Reject
     tasks = (_task(job, row.scan) for row in job.plan.rows if row.action is Action.CONVERT)
     with (
         as_target_error(job.staging.target),
-        progress(job.plan.count(Action.CONVERT)) as advance,
+        progress(job.plan.count(Action.CONVERT), "converting") as advance,
         job.stock.work.open_journal() as journal,
     ):
 

@@ -1,19 +1,24 @@
 """What can be seen of scans without reading a voxel: their stamps, their headers, and volumes that exist already."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 from ctprep.conversion.plan import FinishedVolume, Observation
 from ctprep.conversion.stamps import Remembered, Stamp, sha256_of, stamp_of
 from ctprep.conversion.work_folder import Finished, WorkFolder
 from ctprep.errors import BadScan
+from ctprep.execution.progress import Progress, silent
+from ctprep.execution.schedule import run_in_threads
 from ctprep.files import read_regular
 from ctprep.scans.readers.formats import read_header
 from ctprep.scans.scan import Rejection, Scan
 from ctprep.store.chunk import chunk_checksum, chunk_path
 from ctprep.store.store import Store
+
+SCANS_AT_ONCE = 16
+"""Scans that a thread looks at before it takes the next: handing over one by one takes longer than looking at it."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,10 @@ class Stock:
     work: WorkFolder
     remembered: Mapping[str, Remembered]
     most_chunk_bytes: int
+
+    def load(self) -> None:
+        """Load what is loaded once, before several threads would each do so."""
+        _ = self.row_of_scan, self.row_of_sha256, self.left
 
     @cached_property
     def row_of_scan(self) -> dict[str, int]:
@@ -84,20 +93,60 @@ class Stock:
             return False
 
 
-def observe_all(scans: Sequence[Scan], stock: Stock) -> tuple[dict[str, Observation], dict[str, Stamp]]:
-    """Look at every scan; return what was seen, but of new ones, and the stamps, by scan id."""
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What was seen of a scan, and its stamp; neither where it is new, or not there."""
+
+    observation: Observation | None
+    stamp: Stamp | None
+
+
+def observe_all(
+    scans: Sequence[Scan], stock: Stock, *, workers: int | None = None, progress: Progress = silent
+) -> tuple[dict[str, Observation], dict[str, Stamp]]:
+    """Look at every scan, several at once; return what was seen, but of new ones, and the stamps, by scan id.
+
+    Parameters
+    ----------
+    scans : sequence of Scan
+    stock : Stock
+    workers : int, optional
+        Threads; one for each core where it is not given.
+    progress : callable
+        See `ctprep.execution.progress`.
+    """
     moved = bool(stock.row_of_scan.keys() - {scan.id for scan in scans})
-    observations: dict[str, Observation] = {}
-    stamps: dict[str, Stamp] = {}
-    for scan in scans:
-        try:
-            stamps[scan.id] = stamp_of(scan.path)
-            seen = _observe(scan, stamps[scan.id], stock, moved=moved)
-        except BadScan as error:
-            seen = Observation(rejection=Rejection(scan.id, error.code, str(error)))
-        if seen is not None:
-            observations[scan.id] = seen
-    return observations, stamps
+    stock.load()
+    seen: dict[str, Seen] = {}
+    with progress(len(scans), "checking") as advance:
+
+        def keep(some: Mapping[str, Seen]) -> None:
+            seen.update(some)
+            for _ in some:
+                advance(1)
+
+        run_in_threads(partial(_observe_some, stock=stock, moved=moved), _batches(scans), keep, workers=workers)
+    in_order = [(scan.id, seen[scan.id]) for scan in scans]
+    observations = {scan: each.observation for scan, each in in_order if each.observation is not None}
+    return observations, {scan: each.stamp for scan, each in in_order if each.stamp is not None}
+
+
+def _batches(scans: Sequence[Scan]) -> Iterator[Sequence[Scan]]:
+    for first in range(0, len(scans), SCANS_AT_ONCE):
+        yield scans[first : first + SCANS_AT_ONCE]
+
+
+def _observe_some(scans: Sequence[Scan], *, stock: Stock, moved: bool) -> dict[str, Seen]:
+    return {scan.id: _see(scan, stock, moved=moved) for scan in scans}
+
+
+def _see(scan: Scan, stock: Stock, *, moved: bool) -> Seen:
+    stamp = None
+    try:
+        stamp = stamp_of(scan.path)
+        return Seen(_observe(scan, stamp, stock, moved=moved), stamp)
+    except BadScan as error:
+        return Seen(Observation(rejection=Rejection(scan.id, error.code, str(error))), stamp)
 
 
 def _observe(scan: Scan, stamp: Stamp, stock: Stock, *, moved: bool) -> Observation | None:

@@ -109,6 +109,25 @@ def run_all(
             _try_on_cluster(trial, tasks, scheduler)
 
 
+def run_in_threads(
+    function: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    on_result: Callable[[Result], None],
+    *,
+    workers: int | None = None,
+) -> None:
+    """Do what `run_all` does, in threads of this process, or in a plain loop where there would be one thread.
+
+    Parameters are those of `run_all`.
+    """
+    workers = workers or available_cores()
+    if workers == 1:
+        for task in tasks:
+            on_result(function(task))
+    else:
+        _run_in_threads((partial(function, task) for task in tasks), on_result, workers)
+
+
 def check_scheduler(scheduler: str, workers: int | None) -> None:
     """Raise `SchedulerError` where there is no such scheduler or number of workers."""
     if scheduler not in (AUTO, *LOCAL_SCHEDULERS) and not scheduler.startswith(CLUSTER_PREFIXES):

@@ -125,7 +125,7 @@ def verify(
     except StoreError as error:
         return Verification(0, 0, (Finding(path.name, str(error).removeprefix(f"{path}: ")),), "", path.name)
     rows = _sampled(len(store), sample, seed) if raw is not None else []
-    with (progress or silent)(len(store) + len(rows)) as advance:
+    with (progress or silent)(len(store) + len(rows), "verifying") as advance:
         findings = [*_foreign_files(store), *_impossible_names(store)]
         for row in range(len(store)):
             findings += _judge_row(store, row)

@@ -92,8 +92,8 @@ def _meet(write: Write, most_seconds: float) -> list[str]:
 
 def _write(write: Write, most_seconds: float, together: Any, told: Any, results: Any) -> None:
     @contextmanager
-    def wait_for_the_others(_total: int) -> Iterator[Callable[[int], object]]:
-        for _ in range(WRITERS - 1):
+    def wait_for_the_others(_total: int, doing: str) -> Iterator[Callable[[int], object]]:
+        for _ in range(WRITERS - 1 if doing == "converting" else 0):
             told.acquire(timeout=MOST_SECONDS_TO_WAIT)
         yield lambda _count: None
 

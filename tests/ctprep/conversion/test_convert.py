@@ -93,8 +93,10 @@ def test_killed_workers_change_no_byte(tmp_path, local_cluster, monkeypatch):
     finished = []
 
     @contextmanager
-    def kill_a_worker_every_ten_scans(total):
+    def kill_a_worker_every_ten_scans(_total, doing):
         def advance(count):
+            if doing != "converting":
+                return
             finished.append(count)
             if len(finished) % 10 == 5:
                 with suppress(TypeError, ProcessLookupError):  # it is being started again
@@ -273,6 +275,19 @@ def test_a_store_of_another_recipe_is_left_alone_unless_rebuilt(raw, tmp_path):
     rebuilt = convert(raw, out, recipe=other, rebuild=True)
     assert rebuilt.store.digest() == digest_from_nothing(raw, tmp_path, recipe=other)
     assert convert(raw, out, rebuild=True).store.digest() == digest
+
+
+@pytest.mark.parametrize("recipe", [SMALL, Recipe(shape=(8, 8, 6))], ids=["same-recipe", "other-recipe"])
+def test_a_rebuilt_store_says_which_scans_it_holds_no_more(raw, tmp_path, recipe):
+    out = tmp_path / "out.zarr"
+    convert(raw, out)
+    (raw / "CT-0" / "study_0001.nii.gz").unlink()
+    (raw / "CT-1" / "study_0004.nii.gz").unlink()
+    gone = ("CT-0/study_0001", "CT-1/study_0004")
+    assert plan_conversion(raw, out, recipe=recipe, rebuild=True).removed == gone
+    done = convert(raw, out, recipe=recipe, rebuild=True)
+    assert done.removed == gone
+    assert done.reused == 0
 
 
 def test_a_damaged_store_is_left_alone_unless_rebuilt(raw, tmp_path):
@@ -460,18 +475,20 @@ def test_a_read_only_parent_is_said(raw, tmp_path):
         convert(raw, locked / "out.zarr")
 
 
-def test_progress_counts_what_is_converted(raw, tmp_path):
+def test_progress_counts_what_is_checked_and_what_is_converted(raw, tmp_path):
     from contextlib import contextmanager
 
     seen = []
 
     @contextmanager
-    def progress(total):
-        seen.append(("total", total))
+    def progress(total, doing):
+        seen.append((doing, total))
         yield seen.append
 
+    plan_conversion(raw, tmp_path / "out.zarr", progress=progress)
+    assert seen == [("checking", 6)] + [1] * 6
     convert(raw, tmp_path / "out.zarr", progress=progress)
-    assert seen == [("total", 6)] + [1] * 6
+    assert seen[7:] == [("checking", 6)] + [1] * 6 + [("converting", 6)] + [1] * 6
 
 
 def test_the_store_says_nothing_of_where_and_when_it_was_made(raw, tmp_path):

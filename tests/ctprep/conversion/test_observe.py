@@ -1,0 +1,111 @@
+"""Looking at scans: the same is seen however many threads look."""
+
+import hashlib
+import os
+import threading
+from contextlib import contextmanager
+
+import pytest
+
+from ctprep.conversion import observe
+from ctprep.conversion.convert import convert, plan_conversion
+from ctprep.conversion.observe import Stock, observe_all
+from ctprep.conversion.staging import Staging
+from ctprep.conversion.stamps import Remembered, load_remembered
+from ctprep.conversion.work_folder import WorkFolder
+from ctprep.scans.catalog import find_scans
+from ctprep.store.chunk import chunk_path, most_chunk_bytes
+from ctprep.store.store import open_store
+from ctprep.volume.recipe import Recipe
+from tests.conftest import write_scan
+
+RECIPE = Recipe(shape=(4, 4, 4))
+SCANS = 100
+
+
+@contextmanager
+def counted(counts, total, doing):
+    counts.append((doing, total))
+    yield counts.append
+
+
+@pytest.fixture
+def stock(tmp_path):
+    """Return what is known of a store whose scans were removed, renamed, edited, touched, damaged and added to."""
+    raw, out = tmp_path / "raw", tmp_path / "out.zarr"
+    for number in range(SCANS):
+        write_scan(raw / f"{number:03}.nii", seed=number)
+    convert(raw, out, recipe=RECIPE, scheduler="synchronous")
+    for number in range(0, SCANS, 7):
+        (raw / f"{number:03}.nii").unlink()
+    for number in range(1, SCANS, 7):
+        (raw / f"{number:03}.nii").rename(raw / f"{number:03}-renamed.nii")
+        write_scan(raw / f"{number:03}-new.nii", seed=SCANS + number)
+    for number in range(2, SCANS, 7):
+        write_scan(raw / f"{number:03}.nii", seed=SCANS + number)
+    for number in range(3, SCANS, 7):
+        os.utime(raw / f"{number:03}.nii", (1, 1))
+    for number in range(4, SCANS, 7):
+        (raw / f"{number:03}.nii").write_bytes(b"not NIfTI")
+    for number in range(5, SCANS, 7):
+        (out / chunk_path(number)).unlink()
+    staging = Staging(out)
+    work = WorkFolder(staging.work(RECIPE.digest))
+    most = most_chunk_bytes(RECIPE.shape, RECIPE.dtype)
+    return Stock(open_store(out), work, load_remembered(staging.sources), most)
+
+
+@pytest.mark.parametrize("workers", [2, 5, 64])
+def test_the_same_is_seen_in_the_same_order_however_many_threads_look(tmp_path, stock, workers):
+    scans = find_scans(tmp_path / "raw").scans
+    alone = observe_all(scans, stock, workers=1)
+    together = observe_all(scans, stock, workers=workers)
+    assert [list(each.items()) for each in together] == [list(each.items()) for each in alone]
+    whys = {seen.finished.why.split(" ")[0] for seen in alone[0].values() if seen.finished}
+    assert whys == {"unchanged", "same", "was"}
+    assert {seen.rejection.code for seen in alone[0].values() if seen.rejection} == {"unreadable"}
+    assert len(alone[0]) < len(alone[1]) == len(scans)
+
+
+def test_several_threads_look_at_once(tmp_path, stock, monkeypatch):
+    """Two scans are looked at, and each waits for the other."""
+    meeting = threading.Barrier(2, timeout=30)
+    monkeypatch.setattr(observe, "SCANS_AT_ONCE", 1)
+    monkeypatch.setattr(
+        observe, "stamp_of", lambda path, stamp_of=observe.stamp_of: (meeting.wait(), stamp_of(path))[1]
+    )
+    _, stamps = observe_all(find_scans(tmp_path / "raw").scans[:2], stock, workers=2)
+    assert len(stamps) == 2
+
+
+def test_every_scan_is_counted_once(tmp_path, stock):
+    counts = []
+    scans = find_scans(tmp_path / "raw").scans
+    observe_all(scans, stock, workers=3, progress=lambda *what: counted(counts, *what))
+    assert counts == [("checking", len(scans))] + [1] * len(scans)
+
+
+def test_an_error_that_is_no_scan_s_ends_the_look(tmp_path, stock, monkeypatch):
+    def fail(_path):
+        raise RuntimeError("no scan's fault")
+
+    monkeypatch.setattr(observe, "stamp_of", fail)
+    for workers in (1, 3):
+        with pytest.raises(RuntimeError, match="no scan's fault"):
+            observe_all(find_scans(tmp_path / "raw").scans, stock, workers=workers)
+
+
+def test_contents_decide_where_nothing_is_remembered(tmp_path):
+    raw, out = tmp_path / "raw", tmp_path / "out.zarr"
+    for number in range(40):
+        write_scan(raw / f"{number:03}.nii.gz", seed=number)
+    convert(raw, out, recipe=RECIPE)
+    remembered = load_remembered(Staging(out).sources)
+    Staging(out).sources.unlink()
+    plan = plan_conversion(raw, out, recipe=RECIPE)
+    assert {row.reason for row in plan.rows} == {"same bytes"}
+    convert(raw, out, recipe=RECIPE)
+    assert load_remembered(Staging(out).sources) == remembered
+    assert remembered["007"] == Remembered(
+        remembered["007"].stamp, hashlib.sha256((raw / "007.nii.gz").read_bytes()).hexdigest()
+    )
