@@ -18,6 +18,7 @@ HARNESSES = (
     "damage",
     "hostile_bits",
     "hostile_headers",
+    "hostile_metaimage",
     "hostile_bombs",
     "hostile_names",
     "training_kills",

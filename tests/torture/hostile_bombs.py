@@ -8,6 +8,7 @@ import contextlib
 import gzip
 import resource
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -23,6 +24,7 @@ from ctprep.preparation import prepare
 from ctprep.scans.readers import slabs
 from ctprep.scans.readers.nifti_header import encode_header
 from ctprep.volume.recipe import Recipe
+from tests import metaimage
 from tests.conftest import LAS, chest_hu
 from tests.torture.hostile_limits import Peak
 from tests.torture.report import Row
@@ -126,6 +128,34 @@ def bombs() -> Iterator[tuple[str, str, Callable[[Path], None]]]:
     yield "an endless extra field", ".nii.gz", file_of(b"\x1f\x8b\x08\x04\0\0\0\0\0\3\xff\xff" * (1 << 17))
 
 
+def metaimage_bombs() -> Iterator[tuple[str, str, Callable[[Path], None]]]:
+    """Yield the same of MetaImage."""
+    huge, zlib_block = "30000 30000 30000", zlib.compress(bytes(64 << 20), 9)
+    voxels = chest_hu(SHAPE).tobytes("F")
+    yield "zlib, 1000:1 after a small volume", ".mha", file_of(text(CompressedData=True) + zlib_block)
+    yield "zlib, 16 GiB as declared", ".mha", file_of(text(CompressedData=True, DimSize="8192 8000 120") + zlib_block)
+    yield "zlib, 30000^3 declared", ".mha", file_of(text(CompressedData=True, DimSize=huge) + zlib_block)
+    yield (
+        "zlib, a scan, then endless zeros",
+        ".mha",
+        file_of(text(CompressedData=True) + zlib.compress(voxels), zeros=SPARSE),
+    )
+    yield "gzip, a million empty members", ".mha", file_of(text(CompressedData=True) + EMPTY_MEMBER * 1_000_000)
+    yield "30000^3 declared, .mha, plain and sparse", ".mha", file_of(text(DimSize=huge), zeros=SPARSE)
+    yield "a plain .mha, then endless zeros", ".mha", file_of(text() + voxels, zeros=SPARSE)
+    yield "voxels at the end of endless zeros", ".mha", file_of(text(HeaderSize=-1), zeros=SPARSE)
+    yield "a huge HeaderSize", ".mha", file_of(text(HeaderSize=1 << 38), zeros=SPARSE)
+    yield "a large HeaderSize before zlib", ".mha", file_of(text(CompressedData=True, HeaderSize=1 << 26), zeros=SPARSE)
+    yield "a header without an end", ".mha", file_of(b"Comment = x\n" * (1 << 20))
+    yield "a line without an end", ".mhd", file_of(b"Comment = ", zeros=SPARSE)
+    yield "a .mhd, then endless zeros", ".mhd", file_of(text("bomb.raw"), zeros=SPARSE)
+
+
+def text(voxel_file: str = "LOCAL", **fields: object) -> bytes:
+    """Return a MetaImage header; what the fields say is up to the caller."""
+    return metaimage.text_of(metaimage.fields_of(np.empty(SHAPE, "<i2")) | fields, voxel_file)
+
+
 def defuse(path: Path) -> Defusal:
     """Prepare a scan, counting the bytes that are read from its file and those that they inflate to."""
     counts = {"read": 0, "inflated": 0}
@@ -181,7 +211,7 @@ class _Meter:
 def of_each_bomb(folder: Path, handle: Callable[[Path], Result]) -> dict[str, Result]:
     """Return what came of handling every bomb, by its name."""
     results = {}
-    for name, suffix, write in bombs():
+    for name, suffix, write in (*bombs(), *metaimage_bombs()):
         path = folder / f"bomb{suffix}"
         write(path)
         results[name] = handle(path)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -206,13 +207,33 @@ class Figures:
     grown_mb: float = 0.0
 
 
-def judge_headers(folder: Path, count: int, *, seed: int = 0) -> Figures:
-    """Prepare `count` damaged scans; what is neither rejected in one printable line nor right is a fault."""
+def judge_headers(
+    folder: Path,
+    count: int,
+    *,
+    seed: int = 0,
+    draw_sample: Callable[[random.Random], Any] | None = None,
+    read: Callable[[Any], SpatialImage] | None = None,
+) -> Figures:
+    """Prepare `count` damaged scans; what is neither rejected in one printable line nor right is a fault.
+
+    Parameters
+    ----------
+    folder : Path
+        An empty one to work in.
+    count : int
+    seed : int
+    draw_sample : callable, optional
+        Gives a damaged scan, which can `write` itself; `hostile` where it is not given.
+    read : callable, optional
+        Gives the image that the format's description makes of it; `spec_image` where it is not given.
+    """
+    draw_sample, read = draw_sample or hostile, read or spec_image
     figures, watch, peak = Figures(), Stopwatch(), Peak()
     for number in range(count):
         draw = random.Random(f"{seed} {number}")
-        sample, recipe = hostile(draw), draw.choice(RECIPES)
-        outcome = _outcome(sample, recipe, folder, watch)
+        sample, recipe = draw_sample(draw), draw.choice(RECIPES)
+        outcome = _outcome(sample, recipe, folder, watch, read)
         figures.outcomes[outcome.partition(":")[0]] += 1
         if ":" in outcome:
             figures.faults.append(f"seed {seed}, header {number}: {outcome}")
@@ -220,7 +241,7 @@ def judge_headers(folder: Path, count: int, *, seed: int = 0) -> Figures:
     return figures
 
 
-def _outcome(sample: Sample, recipe: Recipe, folder: Path, watch: Stopwatch) -> str:
+def _outcome(sample: Any, recipe: Recipe, folder: Path, watch: Stopwatch, read: Callable[[Any], SpatialImage]) -> str:
     """Return a rejection's code, `accepted`, or a fault and what it is after a colon."""
     path = sample.write(folder)
     try:
@@ -235,7 +256,7 @@ def _outcome(sample: Sample, recipe: Recipe, folder: Path, watch: Stopwatch) -> 
     except Exception as error:  # noqa: BLE001 - that there is none is what is judged
         return f"crash: {error!r}"
     try:
-        image = spec_image(sample)
+        image = read(sample)
     except (struct.error, ValueError, KeyError) as error:
         return f"trusting: accepted what the standard cannot read ({error})"
     with np.errstate(all="ignore"):

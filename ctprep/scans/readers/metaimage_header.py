@@ -46,7 +46,8 @@ RAS_FROM_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 TRUTH = {"true": True, "false": False, "1": True, "0": False}
 
 _END = re.compile(rb"^[ \t]*ElementDataFile[ \t]*[=:][^\n]*(\n|\Z)", re.MULTILINE)
-_LINE = re.compile(r"\s*(\w+)\s*[=:]\s*(.*?)\s*", re.ASCII)
+_SEPARATOR = re.compile(r"[=:]")
+_NAME = re.compile(r"\w+", re.ASCII)
 
 Fields = Mapping[str, str]
 
@@ -132,11 +133,12 @@ def _fields_of(text: bytes, path: Path) -> Fields:
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
-        if not (match := _LINE.fullmatch(line)) or not line.strip().isprintable():
+        name, *value = (part.strip() for part in _SEPARATOR.split(line.replace("\t", " "), maxsplit=1))
+        if not _NAME.fullmatch(name) or not value or not value[0].isprintable():
             raise Unreadable(f"{path.name}: line {number} of its header is not 'name = value'; repair it")
-        if match[1] in fields:
-            raise Unreadable(f"{path.name}: its header has {match[1]} twice; leave one of them")
-        fields[match[1]] = match[2]
+        if name in fields:
+            raise Unreadable(f"{path.name}: its header has {name} twice; leave one of them")
+        fields[name] = value[0]
     return fields
 
 

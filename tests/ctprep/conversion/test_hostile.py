@@ -19,7 +19,15 @@ from ctprep.scans.readers.formats import read_header
 from ctprep.scans.readers.nifti import NiftiReader
 from ctprep.volume.recipe import Recipe
 from tests.conftest import chest_hu, write_scan
-from tests.torture import hostile_bits, hostile_bombs, hostile_headers, hostile_limits, hostile_names
+from tests.metaimage import write_metaimage
+from tests.torture import (
+    hostile_bits,
+    hostile_bombs,
+    hostile_headers,
+    hostile_limits,
+    hostile_metaimage,
+    hostile_names,
+)
 from tests.torture.hostile_limits import Peak
 from tests.torture.report import Row, run
 
@@ -55,6 +63,21 @@ def test_the_judge_of_headers_sees_what_is_wrong(tmp_path, monkeypatch):
     honest = hostile_headers.spec_image
     monkeypatch.setattr(hostile_headers, "spec_image", lambda sample: honest(sample).slicer[::-1])
     assert hostile_headers.judge_headers(tmp_path, 50).faults
+
+
+def test_no_damaged_metaimage_header_crashes_hangs_bloats_or_lies(tmp_path):
+    how = {"draw_sample": hostile_metaimage.hostile, "read": hostile_metaimage.spec_image}
+    figures = hostile_headers.judge_headers(tmp_path, 1500, **how)
+    assert not figures.faults
+    assert figures.grown_mb < MOST_MB
+    assert figures.outcomes["accepted"] > 300
+    assert len(figures.outcomes) > 6
+
+
+def test_the_judge_of_metaimage_headers_sees_what_is_wrong(tmp_path):
+    """The null control."""
+    how = {"draw_sample": hostile_metaimage.hostile, "read": hostile_metaimage.mirrored_image}
+    assert hostile_headers.judge_headers(tmp_path, 100, **how).faults
 
 
 def test_bombs_are_defused_before_they_cost_anything(tmp_path):
@@ -144,10 +167,13 @@ def test_a_stored_scan_that_grew_beyond_measure_is_not_hashed_to_its_end(tmp_pat
     assert [bad.scan for bad in done.rejected] == ["0"]
 
 
-@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".hdr"])
-def test_readers_that_were_closed_leave_nothing_in_memory(make_scan, suffix):
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".hdr", ".mha"])
+def test_readers_that_were_closed_leave_nothing_in_memory(make_scan, tmp_path, suffix):
     """The buffer of the gzip reader and what it read from kept each other: 100,000 scans kept 50 GB."""
-    path = make_scan(f"a{suffix}", kind=nibabel.Nifti1Pair if suffix == ".hdr" else nibabel.Nifti1Image)
+    if suffix == ".mha":
+        path = write_metaimage(tmp_path / "a.mha", compressed=True)
+    else:
+        path = make_scan(f"a{suffix}", kind=nibabel.Nifti1Pair if suffix == ".hdr" else nibabel.Nifti1Image)
     recipe = Recipe(shape=(4, 4, 4))
     prepare(path, recipe)
     gc.collect()

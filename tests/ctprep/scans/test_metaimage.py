@@ -323,8 +323,9 @@ def test_a_zlib_bomb_is_oversize(tmp_path):
         (b"ElementDataFile = LOCAL\n", NotThreeD),
         (b"\xff\xfe = 1\nElementDataFile = LOCAL\n", Unreadable),
         (b"ElementDataFile =" + b" " * (1 << 20), Unreadable),
+        (b"Comment = x" + b" " * 60_000 + b"y\nElementDataFile = LOCAL\n", NotThreeD),
     ],
-    ids=["empty", "text", "bytes", "long", "lines", "last-line", "no-utf-8", "endless"],
+    ids=["empty", "text", "bytes", "long", "lines", "last-line", "no-utf-8", "endless", "spaces"],
 )
 @pytest.mark.parametrize("suffix", [".mha", ".mhd"])
 def test_what_is_no_metaimage_is_said_to_be_none(tmp_path, content, error, suffix):
