@@ -4,7 +4,7 @@ Every scheduler gives the results of the plain loop, in an order of its own; non
 worker. Processes and clusters outlive a task that kills its process: see `ctprep.execution.attempts`.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
@@ -111,17 +111,17 @@ def run_all(
 
 def run_in_threads(
     function: Callable[[Task], Result],
-    tasks: Iterable[Task],
+    tasks: Sequence[Task],
     on_result: Callable[[Result], None],
     *,
     workers: int | None = None,
 ) -> None:
-    """Do what `run_all` does, in threads of this process, or in a plain loop where there would be one thread.
+    """Do what `run_all` does, in threads of this process, or in a plain loop where one thread or one task is all.
 
     Parameters are those of `run_all`.
     """
     workers = workers or available_cores()
-    if workers == 1:
+    if workers == 1 or len(tasks) <= 1:
         for task in tasks:
             on_result(function(task))
     else:

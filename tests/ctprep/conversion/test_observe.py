@@ -74,7 +74,7 @@ def test_several_threads_look_at_once(tmp_path, stock, monkeypatch):
     monkeypatch.setattr(
         observe, "stamp_of", lambda path, stamp_of=observe.stamp_of: (meeting.wait(), stamp_of(path))[1]
     )
-    _, stamps = observe_all(find_scans(tmp_path / "raw").scans[:2], stock, workers=2)
+    _, stamps = observe_all(find_scans(tmp_path / "raw").scans[:2], stock, workers=2)  # each a batch
     assert len(stamps) == 2
 
 
