@@ -437,6 +437,14 @@ with cli.progress_bar(3) as advance:
     cli.show(Prediction(Path("c"), {}, code="truncated", reason="c: ends"), as_json=False)
 """
 
+BARS = """
+import cli
+for doing in ("checking", "converting"):
+    with cli.progress_bar(2, doing) as advance:
+        advance(1)
+        advance(1)
+"""
+
 TRAINING = """
 import cli
 from ctmodel.run.history import Epoch, EpochReport, Pace
@@ -485,3 +493,9 @@ def test_output_into_a_closed_pipe_is_no_traceback(store):
     code = "import cli; cli.ctprep(['info', 'out.zarr'])"
     done = in_shell(f'{sys.executable} -c "{code}" | true', store.parent)
     assert "Traceback" not in done.stderr
+
+
+def test_a_bar_says_what_is_done_with_the_scans_it_counts():
+    lines = [line for line in on_terminal(BARS) if line]
+    assert [line.partition(":")[0] for line in lines] == ["checking", "converting"]
+    assert all("2/2" in line for line in lines)
