@@ -178,6 +178,16 @@ def test_modules_form_no_circle(package):
         visit(module, ())
 
 
+def test_only_the_table_of_formats_knows_the_readers():
+    """A new format is its own modules, and one row of the table."""
+    readers = "ctprep/scans/readers"
+    names = {"NiftiReader": "nifti", "MetaImageReader": "metaimage"}
+    knowing = {
+        name: {path.relative_to(ROOT).as_posix() for path in sources() if name in path.read_text()} for name in names
+    }
+    assert knowing == {name: {f"{readers}/{of}.py", f"{readers}/formats.py"} for name, of in names.items()}
+
+
 @pytest.mark.parametrize("module", LIGHT)
 def test_help_imports_nothing_heavy(module):
     heavy = "{'numpy', 'scipy', 'zarr', 'dask', 'nibabel', 'tensorflow', 'keras', 'matplotlib'}"
