@@ -1,6 +1,7 @@
-"""Every command and every example of the README and of the cards runs as it is printed, on a smaller cohort."""
+"""Every command and every example of the README, of docs/ and of the cards runs as it is printed, on a smaller cohort."""
 
 import doctest
+import json
 import os
 import re
 import shlex
@@ -8,22 +9,36 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
+from configparser import ConfigParser
 from pathlib import Path
 
 import click
 import pytest
+import yaml
 
 import cli
+import ctprep
 
 ROOT = Path(__file__).parents[1]
-README = (ROOT / "README.md").read_text()
+README = ROOT / "README.md"
+DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", ROOT / "datasets/README.md", *DOCS]
+NOTEBOOK = ROOT / "docs/notebook.ipynb"
 CARDS = sorted((ROOT / "datasets").glob("*.toml"))
+GROUPS = {"ctprep": cli.ctprep, "ctmodel": cli.ctmodel}
 
 ADDED = {
     "ctprep phantom": ["--shape", "40", "40", "20", "--difficulty", "easy"],
     "ctmodel train": ["--epochs", "2"],
 }
 """What is added to a printed command so that it takes seconds; a cohort of 120 scans has 24 here."""
+
+RUN_BY_OTHERS = {"other-tools.md": {"python", "js"}}
+"""Pages whose examples another test runs: tests/test_reuse.py."""
+
+NOTEBOOK_LIMIT = 300_000
+"""Bytes: its pictures are small."""
 
 
 def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -42,59 +57,171 @@ def run(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
     return done
 
 
+def fences(page: Path) -> Iterator[tuple[str, str]]:
+    """Yield the language and the text of each fenced block of a page."""
+    yield from re.findall(r"^```(\w*)\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+
+
 def commands(text: str) -> list[str]:
     return re.findall(r"^\$ (.+)$", text, re.MULTILINE)
 
 
-def section(title: str) -> str:
-    return README.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+def run_page(page: Path, folder: Path, *, done: dict[str, str]) -> dict[str, str]:
+    """Run the commands and examples of a page in their order; return what each command printed.
+
+    What is in `done` was run in the folder before and is not run again.
+    """
+    names: dict[str, object] = {}
+    printed = {}
+    for language, text in fences(page):
+        if language == "console":
+            for line in commands(text):
+                if line not in done:
+                    printed[line] = run(line, folder).stdout
+        elif language == "python":
+            names = run_examples(text, names, page.name)
+    return printed
+
+
+def run_examples(text: str, names: dict[str, object], name: str) -> dict[str, object]:
+    """Run a block of Python examples; return the names that it leaves."""
+    examples = doctest.DocTestParser().get_doctest(text, names, name, name, 0)
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
+    runner.run(examples, clear_globs=False)
+    assert (runner.tries > 0, runner.failures) == (True, 0), name
+    return examples.globs
 
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
-    """Type the session of the README; give its folder and what each command printed."""
+    """Type the commands of the README; give their folder and what each printed."""
     folder = tmp_path_factory.mktemp("readme")
-    return folder, {line: run(line, folder) for line in commands(section("A session"))}
+    printed = {}
+    for line in [line for language, text in fences(README) if language == "console" for line in commands(text)]:
+        printed[line] = run(line, folder).stdout
+        if line.startswith("ctprep phantom"):
+            for name, source in (("normal", "CT-0"), ("ill", "CT-1")):
+                shutil.copytree(folder / "raw" / source, folder / "my-scans" / name)
+    return folder, printed
 
 
-def test_the_session_leaves_what_the_readme_says(session):
-    folder, printed = session
-    in_run = ["settings.json", "split.csv", "history.csv", "curves.png", "predictions.csv", "scores.json"]
-    for name in ["scans.zarr/zarr.json", "montage.png", "study_0002.nii.gz", *(f"run/{name}" for name in in_run)]:
-        assert (folder / name).exists(), name
-    assert "auroc" in printed["ctmodel evaluate run"].stdout
-
-
-def test_two_commands_are_all_it_takes(session, tmp_path):
+def test_the_commands_of_the_readme_leave_what_it_says(session):
     folder, _ = session
-    for name, source in (("normal", "CT-0"), ("ill", "CT-1")):
-        shutil.copytree(folder / "raw" / source, tmp_path / "raw" / name)
-    assert len(commands(section("Two commands"))) == 2
-    for line in commands(section("Two commands")):
-        run(line, tmp_path)
-    assert (tmp_path / "run" / "scores.json").exists()
+    in_run = ["settings.json", "split.csv", "history.csv", "curves.png", "predictions.csv", "scores.json"]
+    for name in ["scans.zarr/zarr.json", "mine.zarr/zarr.json", *(f"run/{name}" for name in in_run)]:
+        assert (folder / name).exists(), name
 
 
-def test_every_command_of_the_readme_is_in_a_section_that_is_run():
-    run_here = commands(section("A session")) + commands(section("Two commands"))
-    assert run_here
-    assert sorted(commands(README)) == sorted(run_here)
+def test_the_table_of_scores_in_the_readme_has_the_rows_that_evaluate_prints(session):
+    row = re.compile(r"^  (\w+(?: \w+)*?) +\d\.\d{3}  \d", re.MULTILINE)
+    rows = row.findall(README.read_text())
+    assert "auroc" in rows
+    assert rows == row.findall(session[1]["ctmodel evaluate run"])
 
 
-def test_the_python_examples_of_the_readme_run(session, monkeypatch):
-    monkeypatch.chdir(session[0])
-    examples = doctest.DocTestParser().get_doctest(README, {}, "README.md", "README.md", 0)
-    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE)
-    runner.run(examples)
-    assert (runner.tries > 5, runner.failures) == (True, 0)
+@pytest.mark.parametrize("page", [page for page in DOCS if page.name not in RUN_BY_OTHERS], ids=lambda page: page.stem)
+def test_the_commands_and_examples_of_a_page_run(page, session, tmp_path, monkeypatch):
+    folder, printed = session
+    shutil.copytree(folder, tmp_path / "home")
+    monkeypatch.chdir(tmp_path / "home")
+    run_page(page, tmp_path / "home", done=printed)
 
 
 def test_the_example_of_the_cards_page_runs(monkeypatch):
     monkeypatch.chdir(ROOT)
-    examples = doctest.DocTestParser().get_doctest((ROOT / "datasets/README.md").read_text(), {}, "cards", None, 0)
-    runner = doctest.DocTestRunner()
-    runner.run(examples)
-    assert (runner.tries, runner.failures) == (3, 0)
+    assert "card" in run_examples((ROOT / "datasets/README.md").read_text(), {}, "cards")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_block_is_run_or_says_that_it_is_not(page):
+    """A language that no test knows would hide an example that nobody runs."""
+    for language, text in fences(page):
+        if language in RUN_BY_OTHERS.get(page.name, ()):
+            continue
+        assert language in ("console", "python", "sh", ""), f"{page.name}: {language}"
+        assert language != "console" or commands(text), text
+        assert language != "python" or ">>>" in text, text
+        assert language or not commands(text), f"{page.name}: commands in a block without a language: {text}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_what_is_printed_but_not_run_exists(page):
+    """Blocks of the language sh: installation, other machines, what takes long."""
+    extras = ConfigParser()
+    extras.read(ROOT / "setup.cfg")
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for line in [line for language, text in fences(page) if language == "sh" for line in text.splitlines()]:
+        words = shlex.split(line, comments=True)
+        if words[0] == "make":
+            assert words[1] in targets, line
+        elif words[:3] == ["pip", "install", words[-1]] and "[" in words[-1]:
+            assert words[-1].partition("[")[2].rstrip("]") in extras["options.extras_require"], line
+        elif words[0] in GROUPS:
+            command = GROUPS[words[0]].commands[words[1]]
+            known = {name for one in command.params for name in one.opts}
+            assert {word for word in words if word.startswith("--")} <= known, line
+        else:
+            assert words[0] in ("pip", "python", ".venv/bin/python", "jupyter", "export"), line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_an_option_or_target_named_in_the_text_exists(page):
+    options = {
+        name
+        for group in GROUPS.values()
+        for command in group.commands.values()
+        for one in command.params
+        for name in (*one.opts, *one.secondary_opts)
+    }
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert set(re.findall(r"`(?:ct\w+ \w+ )?(--[a-z-]+)", text)) <= options | {"--help"}
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    assert set(re.findall(r"`make ([a-z-]+)", text)) <= set(targets)
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors that GitHub gives the headings of a page."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_relative_links_resolve(page):
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for link in re.findall(r"\]\(([^)]+)\)", text):
+        if link.startswith("https://"):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
+
+
+def test_every_page_is_linked_from_the_readme():
+    links = re.findall(r"\]\((docs/[^)#]+)", README.read_text())
+    assert {page.relative_to(ROOT).as_posix() for page in [*DOCS, NOTEBOOK]} <= set(links)
+
+
+def cells(kind: str) -> list[dict]:
+    return [cell for cell in json.loads(NOTEBOOK.read_text())["cells"] if cell["cell_type"] == kind]
+
+
+def test_the_notebook_runs(tmp_path):
+    script = tmp_path / "notebook.py"
+    script.write_text("\n".join("".join(cell["source"]) for cell in cells("code")))
+    env = os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": "-1", "MPLBACKEND": "agg"}
+    done = subprocess.run([sys.executable, script], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "auroc" in done.stdout
+
+
+def test_the_notebook_holds_the_outputs_of_one_run_from_top_to_bottom():
+    assert [cell["execution_count"] for cell in cells("code")] == list(range(1, len(cells("code")) + 1))
+    outputs = [output for cell in cells("code") for output in cell["outputs"]]
+    assert not [output for output in outputs if output["output_type"] == "error" or output.get("name") == "stderr"]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) >= 2
+    assert NOTEBOOK.stat().st_size < NOTEBOOK_LIMIT
 
 
 @pytest.mark.parametrize("card", CARDS, ids=lambda path: path.stem)
@@ -119,10 +246,17 @@ def test_the_commands_of_the_cards_run(session, tmp_path):
             run(line, tmp_path)
 
 
-def test_every_command_line_has_help_and_is_in_the_readme():
-    for group in (cli.ctprep, cli.ctmodel):
+def test_every_command_has_help_and_is_in_the_readme_or_in_the_docs():
+    text = "".join(page.read_text() for page in [README, *DOCS])
+    for group in GROUPS.values():
         for name, command in group.commands.items():
             assert command.help, name
-            assert f"{group.name} {name}" in README, f"{group.name} {name}"
+            assert f"{group.name} {name}" in text, f"{group.name} {name}"
             undocumented = [one.name for one in command.params if isinstance(one, click.Option) and not one.help]
             assert not undocumented, f"{group.name} {name}: {undocumented}"
+
+
+def test_the_citation_names_this_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert (citation["cff-version"], citation["version"]) == ("1.2.0", ctprep.__version__)
+    assert citation["authors"] and citation["title"] and citation["message"]

@@ -1,4 +1,4 @@
-"""Other tools read a store as the README says they do, by the recipes that are printed there."""
+"""Other tools read a store as docs/other-tools.md says, by the recipes that are printed there."""
 
 import re
 from dataclasses import replace
@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tests.reuse import recipes
-from tests.reuse.recipes import README, SECTION, TOOLS, judge, make_stores
+from tests.reuse.recipes import PAGE, TOOLS, judge, make_stores
 
 
 @pytest.fixture(scope="module")
@@ -15,17 +15,17 @@ def stores(tmp_path_factory):
 
 
 def printed_table() -> dict[str, tuple[str, ...]]:
-    """Return the rows of the README's table of tools."""
-    rows = re.findall(r"^\| \[(\S+)\]\(#\S+\) \| (.+) \| (.+) \| (.+) \|$", README, re.MULTILINE)
+    """Return the rows of the page's table of tools."""
+    rows = re.findall(r"^\| \[(\S+)\]\(#\S+\) \| (.+) \| (.+) \| (.+) \|$", PAGE, re.MULTILINE)
     return {tool: tuple(cells) for tool, *cells in rows}
 
 
-def test_every_tool_has_a_recipe_and_a_row_in_the_readme():
-    assert list(recipes.recipes()) == list(TOOLS) == list(printed_table()), SECTION
+def test_every_tool_has_a_recipe_and_a_row_in_the_table():
+    assert list(recipes.recipes()) == list(TOOLS) == list(printed_table())
 
 
 @pytest.mark.parametrize("name", TOOLS)
-def test_a_tool_reads_what_the_readme_says(name, stores, tmp_path):
+def test_a_tool_reads_what_the_page_says(name, stores, tmp_path):
     if not TOOLS[name].is_installed:
         pytest.skip(f"{name} is not installed here: make interop")
     verdict = judge(name, stores, tmp_path)

@@ -1,4 +1,4 @@
-"""Prints which tools read a store as we do, each by its recipe in the README: make interop."""
+"""Prints which tools read a store as we do, each by its recipe in docs/other-tools.md: make interop."""
 
 import sys
 import tempfile

@@ -1,4 +1,4 @@
-"""What each tool reads of a store when it does what the README says."""
+"""What each tool reads of a store when it runs the example of docs/other-tools.md."""
 
 import json
 import os
@@ -24,8 +24,7 @@ NODE = ROOT / ".venv/node/node_modules/.bin/node"
 INSTALLED = {PYTHON: ROOT / ".venv/interop/ready", NODE: ROOT / ".venv/node/ready"}
 """The files that `make interop` leaves where it could install an environment."""
 
-README = (ROOT / "README.md").read_text()
-SECTION = "Reuse from other tools"
+PAGE = (ROOT / "docs/other-tools.md").read_text()
 SHAPE = (12, 14, 18)
 GONE, FLIPPED = 1, 3
 """The rows whose chunk is deleted, and has one bit flipped, in a copy of the store."""
@@ -33,7 +32,7 @@ GONE, FLIPPED = 1, 3
 
 @dataclass(frozen=True)
 class Tool:
-    """A tool with a recipe in the README, and how to get at all that it reads once the recipe ran.
+    """A tool with a recipe in docs/other-tools.md, and how to get all that it reads once the recipe ran.
 
     Attributes
     ----------
@@ -97,9 +96,8 @@ writeFileSync("labels", new Int32Array({labels}));
 
 
 def recipes() -> dict[str, str]:
-    """Return the code of each recipe of the README, by the tool's name."""
-    section = README.partition(f"\n## {SECTION}\n")[2].partition("\n## ")[0]
-    return dict(re.findall(r"^### (\S+)\n.*?^```\w+\n(.*?)^```$", section, re.MULTILINE | re.DOTALL))
+    """Return the code of each recipe of the page, by the tool's name."""
+    return dict(re.findall(r"^## (\S+)\n.*?^```\w+\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
 
 
 @dataclass(frozen=True)
@@ -114,7 +112,7 @@ class Stores:
 
 def make_stores(folder: Path) -> Stores:
     """Convert a few scans, and damage copies of the store."""
-    for number in range(2, 7):  # among them CT-0/study_0002, of which the README speaks
+    for number in range(2, 7):  # among them CT-0/study_0002, which the page reads
         write_scan(folder / "raw" / f"CT-{number % 2}" / f"study_{number:04}.nii.gz", seed=number)
     whole, gone, flipped = (folder / name for name in ("whole", "gone", "flipped"))
     whole.mkdir()
