@@ -142,6 +142,11 @@ class Execution:
     ------
     SettingsError
         If a value is outside its limits.
+
+    Examples
+    --------
+    >>> Execution(strategy="none").residency
+    'auto'
     """
 
     checkpoint_every: float = setting(

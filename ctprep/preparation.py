@@ -64,6 +64,12 @@ def prepare(path: str | os.PathLike[str], recipe: Recipe) -> PreparedScan:
         One child per reason, see `ctprep.errors`.
     RecipeError
         If the recipe is one of another version of the arithmetic.
+
+    Examples
+    --------
+    >>> prepared = prepare("raw/CT-0/p00_0.nii.gz", Recipe(shape=(16, 16, 8)))
+    >>> prepared.volume.shape, prepared.record.source_shape
+    ((16, 16, 8), (20, 20, 10))
     """
     recipe.check_arithmetic()
     try:

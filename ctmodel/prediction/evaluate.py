@@ -32,6 +32,12 @@ class Evaluation:
         Of the scans that were scored.
     left_out : tuple of str
         Labelled scans of another store that were not, because the run has learnt from their patient, file or volume.
+
+    Examples
+    --------
+    >>> evaluation = evaluate("run")
+    >>> evaluation.predictions.scans[:2], evaluation.predictions.probabilities.shape
+    (('CT-0/p00_0', 'CT-0/p04_0'), (4, 2))
     """
 
     run: Path
@@ -65,6 +71,12 @@ def evaluate(run: str | os.PathLike[str], store: str | os.PathLike[str] | None =
         If the store is not one that this network can be scored on.
     ScoreError
         If fewer than two classes remain.
+
+    Examples
+    --------
+    >>> scores = evaluate("run").scores
+    >>> print(scores.scores["auroc"])
+    1.000 (95 % interval 0.386 to 1.000, n = 4)
     """
     folder = Run(run)
     folder.check_is_finished()

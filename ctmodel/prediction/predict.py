@@ -29,6 +29,11 @@ class Prediction:
         The class called, at the run's threshold.
     code, reason : str or None
         Why the file is refused, by the codes of `ctprep convert`.
+
+    Examples
+    --------
+    >>> Prediction(Path("scan.nii.gz"), {"normal": 0.25, "abnormal": 0.75}, predicted="abnormal").probabilities
+    {'normal': 0.25, 'abnormal': 0.75}
     """
 
     path: Path
@@ -69,6 +74,14 @@ def predict(run: str | os.PathLike[str], paths: Iterable[str | os.PathLike[str]]
     ------
     RunMissing, RunDamaged
         If the run is not finished, or a file of it cannot be read.
+
+    Examples
+    --------
+    >>> one, other = predict("run", ["raw/CT-0/p00_0.nii.gz", "run/curves.png"])
+    >>> one.predicted, round(sum(one.probabilities.values()), 3)
+    ('normal', 1.0)
+    >>> other.predicted, other.code
+    (None, 'unreadable')
     """
     return list(predict_each(run, paths))
 

@@ -62,6 +62,11 @@ class Score:
         Scans it was computed from.
     patients : int
         Patients they belong to.
+
+    Examples
+    --------
+    >>> print(Score(0.9, low=0.596, high=0.982, n=10, patients=10))
+    0.900 (95 % interval 0.596 to 0.982, n = 10)
     """
 
     value: float

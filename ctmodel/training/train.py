@@ -61,6 +61,12 @@ class RunResult:
         Of the test part, which neither trained nor chose.
     is_chief : bool
         Whether this process wrote the run; of several machines one does.
+
+    Examples
+    --------
+    >>> result = train("out.zarr", "run", Run("run").settings(), resume=True)
+    >>> result.status, result.epochs, result.scores.scores["auroc"].value
+    ('already finished', 3, 1.0)
     """
 
     run: Path
@@ -124,6 +130,12 @@ def train(
         As soon as a checkpoint is written, if a signal raises one.
     ctprep.errors.StoreError
         If there is no readable store.
+
+    Examples
+    --------
+    >>> result = train("out.zarr", "new-run", TrainSettings(epochs=1))
+    >>> result.status, result.epochs, result.scores.n
+    ('trained', 1, 4)
     """
     opened, reader = open_volumes(store)
     if Path(run).resolve().is_relative_to(opened.path.resolve()):

@@ -43,6 +43,12 @@ class Conversion:
         What was decided before any voxel was read.
     rejected : tuple of Rejection
         Scans that were left out, by header, voxels or comparison.
+
+    Examples
+    --------
+    >>> conversion = convert("raw", "scans.zarr")
+    >>> (conversion.store.path.name, conversion.plan.removed, conversion.removed)
+    ('scans.zarr', (), ())
     """
 
     store: Store
@@ -147,6 +153,14 @@ def convert(
         If `out` cannot be written, or is not a store.
     NothingConverted
         If every scan was rejected, or one was and `strict` is given.
+
+    Examples
+    --------
+    >>> conversion = convert("raw", "scans.zarr", recipe=Recipe(shape=(16, 16, 8)))
+    >>> len(conversion.store), conversion.reused, conversion.rejected
+    (17, 0, ())
+    >>> convert("raw", "scans.zarr", recipe=Recipe(shape=(16, 16, 8))).reused
+    17
     """
     recipe = recipe or Recipe()
     check_scheduler(scheduler, workers)
@@ -183,6 +197,12 @@ def plan_conversion(
     """Decide what `convert` would do to each scan; nothing is written.
 
     Parameters and errors are those of `convert`.
+
+    Examples
+    --------
+    >>> plan = plan_conversion("raw", "scans.zarr")
+    >>> str(plan.rows[0].action), plan.rows[0].scan.id, plan.rows[0].reason
+    ('convert', 'CT-0/p00_0', 'new')
     """
     recipe = recipe or Recipe()
     catalog = raw if isinstance(raw, Catalog) else find_scans(raw)

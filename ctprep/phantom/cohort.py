@@ -69,6 +69,12 @@ def write_cohort(
     PhantomError
         If a folder is not empty or cannot be one, if `workers` is below 1, or if a process dies. Nothing is ever
         deleted or replaced.
+
+    Examples
+    --------
+    >>> cohort = write_cohort("phantoms", settings=CohortSettings(scans=2, shape=(24, 24, 12)))
+    >>> [row["scan"] for row in cohort.rows]
+    ['CT-3/study_0001', 'CT-0/study_0002']
     """
     raw, masks = Path(raw), None if masks is None else Path(masks)
     _check_targets(raw, masks, workers)

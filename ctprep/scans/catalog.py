@@ -44,6 +44,12 @@ class Catalog:
         Scans whose patient nothing names; each counts as a patient of its own.
     named_classes : bool
         Whether the user named the classes, and so chose which is the positive one.
+
+    Examples
+    --------
+    >>> catalog = find_scans("raw")
+    >>> catalog.scans[0].id, catalog.scans[0].label, catalog.without_patient
+    ('CT-0/p00_0', 0, 17)
     """
 
     raw: Path
@@ -107,6 +113,19 @@ def find_scans(
     ------
     CatalogError
         If there are no scans, or the table or mapping does not fit them.
+
+    Examples
+    --------
+    The folders name the classes:
+
+    >>> find_scans("raw").classes
+    ('CT-0', 'CT-1', 'other')
+
+    A table names labels and patients; `classes` maps labels to classes, the negative one first:
+
+    >>> catalog = find_scans("raw", labels="raw/labels.csv", classes={"normal": ["CT-0"], "abnormal": ["CT-1"]})
+    >>> catalog.classes, len(catalog.scans), catalog.scans[0].patient
+    (('normal', 'abnormal'), 17, 'p00')
     """
     raw = Path(raw)
     if not raw.is_dir():

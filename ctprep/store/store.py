@@ -89,6 +89,16 @@ class Store:
         Further columns of the label table.
     identity : tuple of int
         What tells this store from any other that takes its place, see `is_still_there`.
+
+    Examples
+    --------
+    >>> store = open_store("out.zarr")
+    >>> len(store), store.classes, store.recipe.shape
+    (17, ('normal', 'abnormal'), (16, 16, 8))
+    >>> store.scans[:2], store.labels[:2].tolist(), store.patients[:2]
+    (('CT-0/p00_0', 'CT-0/p02_0'), [0, 0], ('p00', 'p02'))
+    >>> store.records[0].source_shape
+    (20, 20, 10)
     """
 
     path: Path
@@ -136,6 +146,11 @@ class Store:
         ------
         ScanNotFound
             If the store holds no such scan.
+
+        Examples
+        --------
+        >>> open_store("out.zarr").row("CT-1/p01_0")
+        8
         """
         if scan in self._row_of:
             return self._row_of[scan]
@@ -160,6 +175,12 @@ class Store:
         ------
         StoreError
             If the volume is missing or damaged.
+
+        Examples
+        --------
+        >>> volume = open_store("out.zarr").volume(0)
+        >>> volume.shape, str(volume.dtype)
+        ((16, 16, 8), 'float16')
         """
         volume = np.empty(self.recipe.shape, self.recipe.dtype)
         self.read_into(row, volume)
@@ -181,6 +202,15 @@ class Store:
         ------
         StoreError
             If the volume is missing or damaged.
+
+        Examples
+        --------
+        >>> store = open_store("out.zarr")
+        >>> batch = np.empty((2, *store.recipe.shape), store.recipe.dtype)
+        >>> for place, row in enumerate([5, 3]):
+        ...     store.read_into(row, batch[place])
+        >>> bool((batch[1] == store.volume(3)).all())
+        True
         """
         if not 0 <= row < len(self):
             raise StoreError(f"{self.path.name}: has no row {row}, only 0 to {len(self) - 1}")
@@ -215,11 +245,26 @@ class Store:
         return f"{self.path}/{chunk_path(row)}"
 
     def unit(self, volume: np.ndarray) -> np.ndarray:
-        """Return stored values as float32 in [0, 1]."""
+        """Return stored values as float32 in [0, 1].
+
+        Examples
+        --------
+        >>> store = open_store("out.zarr")
+        >>> lower, upper = store.recipe.window
+        >>> hu = store.unit(store.volume(0)) * (upper - lower) + lower
+        >>> bool(hu.min() >= -1000), bool(hu.max() <= 400)
+        (True, True)
+        """
         return unit_from_stored(volume)
 
     def spacing_mm(self, row: int) -> tuple[float, float, float]:
-        """Return the distance between the stored voxels of a row along each axis, in mm."""
+        """Return the distance between the stored voxels of a row along each axis, in mm.
+
+        Examples
+        --------
+        >>> open_store("out.zarr").spacing_mm(0)
+        (25.0, 25.0, 37.5)
+        """
         return VoxelGrid(self.recipe.shape, np.array(self.records[row].affine)).spacing_mm
 
     def foreign_files(self) -> list[str]:
@@ -229,6 +274,11 @@ class Store:
 
     def digest(self) -> str:
         """Return the SHA-256 of the whole tree: equal stores have equal digests.
+
+        Examples
+        --------
+        >>> open_store("out.zarr").digest()[:8]
+        'a4d1cc2c'
 
         Raises
         ------
@@ -274,6 +324,15 @@ def open_store(path: str | os.PathLike[str]) -> Store:
         If there is nothing at `path`.
     StoreError
         If what is there is not a store, is damaged, or is of another format.
+
+    Examples
+    --------
+    >>> open_store("out.zarr").classes
+    ('normal', 'abnormal')
+    >>> open_store("none.zarr")
+    Traceback (most recent call last):
+        ...
+    ctprep.errors.StoreNotFound: none.zarr: no store is here; make one with: ctprep convert RAW none.zarr
     """
     path = Path(path)
     while True:

@@ -115,6 +115,14 @@ def verify(
         If `raw` is not a folder that holds scans.
     StoreError
         If the store is replaced meanwhile.
+
+    Examples
+    --------
+    >>> verify("out.zarr").findings
+    ()
+    >>> Path("out.zarr/volume/c.3.0.0.0").unlink()
+    >>> print(verify("out.zarr").findings[0].where, verify("out.zarr").findings[0].what)
+    CT-0/p06_0 its volume is missing; convert again to rebuild it
     """
     path = Path(path)
     files = _files_in(Path(raw)) if raw is not None else {}

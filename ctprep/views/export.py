@@ -36,6 +36,11 @@ def export(store: Store | str | os.PathLike[str], scan: str, out: str | os.PathL
         If its volume is damaged.
     TargetError
         If `out` exists, cannot be written, or does not end in `.nii` or `.nii.gz`.
+
+    Examples
+    --------
+    >>> export("out.zarr", "CT-0/p00_0", "p00.nii.gz").name
+    'p00.nii.gz'
     """
     store = store if isinstance(store, Store) else open_store(store)
     out = Path(out)

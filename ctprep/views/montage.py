@@ -44,6 +44,11 @@ def montage(
     ------
     TargetError
         If `out` cannot be written or does not end in `.png`.
+
+    Examples
+    --------
+    >>> montage("out.zarr", "montage.png", scans_per_class=2).name
+    'montage.png'
     """
     store = store if isinstance(store, Store) else open_store(store)
     out = Path(out)

@@ -34,6 +34,13 @@ def summarize(store: Store | str | os.PathLike[str]) -> Summary:
     -------
     Summary
         Counts of scans, patients, classes and rejections, the recipe, ranges of the sources, and the digest.
+
+    Examples
+    --------
+    >>> from ctprep.store.store import open_store
+    >>> summary = summarize(open_store("out.zarr"))
+    >>> summary["scans"], summary["patients"], summary["classes"]
+    (17, 17, {'normal': 8, 'abnormal': 8})
     """
     store = store if isinstance(store, Store) else open_store(store)
     counts = Counter(store.labels.tolist())
