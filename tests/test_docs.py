@@ -1,4 +1,4 @@
-"""Every command and every example of the README, of docs/ and of the cards runs as it is printed, on a smaller cohort."""
+"""Every command and example of the README, of docs/ and of the cards runs as it is printed, on a smaller cohort."""
 
 import doctest
 import json
@@ -259,4 +259,4 @@ def test_every_command_has_help_and_is_in_the_readme_or_in_the_docs():
 def test_the_citation_names_this_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
     assert (citation["cff-version"], citation["version"]) == ("1.2.0", ctprep.__version__)
-    assert citation["authors"] and citation["title"] and citation["message"]
+    assert {"authors", "title", "message"} <= citation.keys()
