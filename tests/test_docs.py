@@ -18,6 +18,7 @@ import pytest
 import yaml
 
 import cli
+import ctmodel
 import ctprep
 
 ROOT = Path(__file__).parents[1]
@@ -64,6 +65,11 @@ def fences(page: Path) -> Iterator[tuple[str, str]]:
 
 def commands(text: str) -> list[str]:
     return re.findall(r"^\$ (.+)$", text, re.MULTILINE)
+
+
+def has_examples(page: Path) -> bool:
+    """Return whether this test runs anything of a page."""
+    return page.name not in RUN_BY_OTHERS and any(language in ("console", "python") for language, _ in fences(page))
 
 
 def run_page(page: Path, folder: Path, *, done: dict[str, str]) -> dict[str, str]:
@@ -119,7 +125,7 @@ def test_the_table_of_scores_in_the_readme_has_the_rows_that_evaluate_prints(ses
     assert rows == row.findall(session[1]["ctmodel evaluate run"])
 
 
-@pytest.mark.parametrize("page", [page for page in DOCS if page.name not in RUN_BY_OTHERS], ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", filter(has_examples, DOCS), ids=lambda page: page.stem)
 def test_the_commands_and_examples_of_a_page_run(page, session, tmp_path, monkeypatch):
     folder, printed = session
     shutil.copytree(folder, tmp_path / "home")
@@ -161,7 +167,7 @@ def test_what_is_printed_but_not_run_exists(page):
             known = {name for one in command.params for name in one.opts}
             assert {word for word in words if word.startswith("--")} <= known, line
         else:
-            assert words[0] in ("pip", "python", ".venv/bin/python", "jupyter", "export"), line
+            assert words[0] in ("pip", "python", ".venv/bin/python", "jupyter", "export", "mkdir", "cp"), line
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -254,6 +260,13 @@ def test_every_command_has_help_and_is_in_the_readme_or_in_the_docs():
             assert f"{group.name} {name}" in text, f"{group.name} {name}"
             undocumented = [one.name for one in command.params if isinstance(one, click.Option) and not one.help]
             assert not undocumented, f"{group.name} {name}: {undocumented}"
+
+
+@pytest.mark.parametrize("package", [ctprep, ctmodel], ids=lambda package: package.__name__)
+def test_every_public_function_and_class_has_an_example(package):
+    public = {name: getattr(package, name) for name in package.__all__}
+    errors = {name for name, value in public.items() if isinstance(value, type) and issubclass(value, Exception)}
+    assert [name for name in public.keys() - errors if ">>>" not in (public[name].__doc__ or "")] == []
 
 
 def test_the_citation_names_this_version():
