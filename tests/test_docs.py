@@ -125,7 +125,7 @@ def test_the_table_of_scores_in_the_readme_has_the_rows_that_evaluate_prints(ses
     assert rows == row.findall(session[1]["ctmodel evaluate run"])
 
 
-@pytest.mark.parametrize("page", filter(has_examples, DOCS), ids=lambda page: page.stem)
+@pytest.mark.parametrize("page", list(filter(has_examples, DOCS)), ids=lambda page: page.stem)
 def test_the_commands_and_examples_of_a_page_run(page, session, tmp_path, monkeypatch):
     folder, printed = session
     shutil.copytree(folder, tmp_path / "home")
