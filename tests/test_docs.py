@@ -20,6 +20,7 @@ import yaml
 import cli
 import ctmodel
 import ctprep
+from ctprep.errors import REJECTION_CODES
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -260,6 +261,11 @@ def test_every_command_has_help_and_is_in_the_readme_or_in_the_docs():
             assert f"{group.name} {name}" in text, f"{group.name} {name}"
             undocumented = [one.name for one in command.params if isinstance(one, click.Option) and not one.help]
             assert not undocumented, f"{group.name} {name}: {undocumented}"
+
+
+def test_every_rejection_code_is_explained():
+    explained = re.findall(r"^\| `([a-z0-9-]+)` \|", (ROOT / "docs/faq.md").read_text(), re.MULTILINE)
+    assert sorted(explained) == sorted(REJECTION_CODES)
 
 
 @pytest.mark.parametrize("package", [ctprep, ctmodel], ids=lambda package: package.__name__)
