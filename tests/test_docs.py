@@ -101,7 +101,7 @@ def run_examples(text: str, names: dict[str, object], name: str) -> dict[str, ob
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
-    """Type the commands of the README; give their folder and what each printed."""
+    """Run the commands of the README; return their folder and what each printed."""
     folder = tmp_path_factory.mktemp("readme")
     printed = {}
     for line in [line for language, text in fences(README) if language == "console" for line in commands(text)]:
@@ -140,7 +140,7 @@ def test_the_example_of_the_cards_page_runs(monkeypatch):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_a_block_is_run_or_says_that_it_is_not(page):
+def test_every_block_has_a_language_that_a_test_knows(page):
     """A language that no test knows would hide an example that nobody runs."""
     for language, text in fences(page):
         if language in RUN_BY_OTHERS.get(page.name, ()):
@@ -152,7 +152,7 @@ def test_a_block_is_run_or_says_that_it_is_not(page):
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_what_is_printed_but_not_run_exists(page):
+def test_commands_that_are_not_run_name_existing_targets_and_options(page):
     """Blocks of the language sh: installation, other machines, what takes long."""
     extras = ConfigParser()
     extras.read(ROOT / "setup.cfg")
