@@ -226,7 +226,7 @@ conversion_options = options(
 @click.group("ctprep", cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="ctprep")
 def ctprep() -> None:
-    """Convert folders of chest CTs (NIfTI) to one Zarr store of resized, normalized volumes."""
+    """Convert folders of chest CTs (NIfTI, MetaImage) to one Zarr store of resized, normalized volumes."""
 
 
 @ctprep.command()
@@ -263,7 +263,7 @@ def plan(raw: Path, out: Path, as_json: bool, rebuild: bool, **typed: Any) -> No
 @click.option("--strict", is_flag=True, help="Stop at the first rejected scan, without writing a store.")
 @click.option("--allow-rejected", is_flag=True, help="Exit with 0, not 3, if some scans were rejected.")
 def convert(raw: Path, out: Path, as_json: bool, allow_rejected: bool, **typed: Any) -> None:
-    """Convert the NIfTI scans below RAW to the store OUT.
+    """Convert the NIfTI and MetaImage scans below RAW to the store OUT.
 
     The folders directly below RAW are the classes, unless --labels gives a table. A second run reuses what is
     unchanged; an interrupted one resumes.
@@ -387,7 +387,7 @@ def evaluate(run: Path, store: Path | None, as_json: bool) -> None:
 @click.argument("scans", type=PATH, nargs=-1, required=True)
 @as_json
 def predict(run: Path, scans: tuple[Path, ...], as_json: bool) -> None:
-    """Predict the class of raw SCANS (NIfTI), prepared in the same way as the scans that RUN was trained on."""
+    """Predict the class of raw SCANS, prepared in the same way as the scans that RUN was trained on."""
     n_rejected = 0
     with progress_bar(len(scans)) as advance:
         for prediction in training.predict_each(run, scans):
