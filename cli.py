@@ -201,22 +201,34 @@ def _bar(total: int, unit: str, doing: str | None = None) -> Any:
     return tqdm(desc=doing, total=total, unit=unit, disable=quiet)
 
 
+def column(flag: str, holds: str, usual: str) -> Decorator:
+    """Return the option that names a column of the table of labels."""
+    return click.option(flag, metavar="COLUMN", help=f"Column of the table with {holds}.  [default: {usual}]")
+
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 conversion_options = options(
     click.argument("raw", type=PATH),
     click.argument("out", type=PATH),
     click.option("--labels", type=PATH, help="Table with columns scan, label, …  [default: participants.tsv in RAW]"),
-    click.option("--label-column", default="label", show_default=True, help="Column of the table with the label."),
+    column("--scan-column", "the scan", "scan, or a usual name"),
+    column("--label-column", "the label", "label"),
+    column("--patient-column", "the patient, or none", "patient, or a usual name"),
+    column("--split-column", "train, validation or test, or none", "split"),
     click.option(
         "--classes",
         metavar="NAME=LABEL,…",
         multiple=True,
         callback=class_mapping,
-        help="A class and its folders or labels; repeat it, the negative class first. Scans with other labels are left "
-        "out.  [default: every folder or label]",
+        help="A class and its folders, labels, or columns of 1 and 0; repeat it, the negative class first. Scans with "
+        "other labels are left out.  [default: every folder or label]",
     ),
     click.option("--patient-pattern", metavar="REGEX", help="Patient in the id of a scan; its first group, if any."),
+    click.option("--split-folders", is_flag=True, help="Use folders such as train, val and test as the split."),
+    click.option("--exclude", metavar="PATTERN", multiple=True, help="Leave out files and folders; repeat it."),
+    click.option("--include-masks", is_flag=True, help="Also convert files whose names look like masks."),
+    click.option("--follow-links", is_flag=True, help="Follow links to folders, and links out of RAW."),
     options_of(Recipe, spacing_mm=SPACING, require_hu={"flag": "--require-hu/--accept-non-hu"}),
     click.option("--rebuild", is_flag=True, help="Ignore the existing store in OUT and convert everything again."),
     as_json,
@@ -272,7 +284,7 @@ def convert(raw: Path, out: Path, as_json: bool, allow_rejected: bool, **typed: 
     how = {name: typed.pop(name) for name in ("scheduler", "workers", "rebuild", "strict")}
     catalog = preparation.find_scans(raw, **typed)
     for note in catalog.notes:
-        say(f"note: {note}", err=True)
+        say(note if note.startswith("left out: ") else f"note: {note}", err=True)
     done = preparation.convert(catalog, out, recipe=recipe, progress=progress_bar, **how)
     for rejection in done.rejected:
         say(str(rejection), err=True)

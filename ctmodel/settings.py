@@ -17,7 +17,7 @@ INTERPOLATIONS = ("nearest", "linear")
 RESIDENCIES = ("auto", "stream", "host", "device")
 
 
-BEFORE = {"interpolation": "linear"}
+BEFORE: dict[str, Any] = {"interpolation": "linear", "use_split": True}
 """What runs did whose settings lack a name."""
 
 
@@ -92,6 +92,9 @@ class TrainSettings:
         "Interpolation of rotated and scaled scans; linear blurs them, and a network that was trained on blurred "
         "scans is poorly calibrated on others.",
         choices=INTERPOLATIONS,
+    )
+    use_split: bool = setting(
+        True, "Use the split that the data came with, if there is one; it replaces the shares of the patients."
     )
     xla: bool = setting(  # off, because it is slower on CPUs (tests/benchmarks/gpu.py)
         False, "Compile each training step with XLA, for one GPU; it is slower on CPUs, and rounds differently."

@@ -399,6 +399,25 @@ def test_a_table_of_labels_reaches_the_store(raw, type_in):
     assert (summary["patients"], summary["columns"]) == (3, ["age"])
 
 
+def test_every_option_of_the_source_reaches_the_catalog(tmp_path, raw, type_in):
+    (raw.parent / "studies").mkdir()
+    for subset in ("train", "test"):
+        (raw.parent / "studies" / subset).symlink_to(raw)
+    rows = [f"{s}/CT-{n // 3}/study_{n:04},{n % 2},p{n}{s},{s}" for n in range(6) for s in ("train", "test")]
+    (raw.parent / "t.csv").write_text("\n".join(["which,what,whose,where", *rows]))
+    columns = "--scan-column which --label-column what --patient-column whose --split-column where"
+    line = f"ctprep plan studies out.zarr --labels t.csv {columns} --follow-links --exclude study_0005.nii.gz --json"
+    result = type_in(line)
+    assert len(json.loads(result.stdout)["rows"]) == 10
+    assert "left out: 2 by --exclude study_0005.nii.gz" in result.stderr
+    assert "note: split: 5 train, 5 test; a training uses it" in result.stderr
+    folders = type_in("ctprep plan studies out.zarr --follow-links --split-folders")
+    assert "note: split: the folders train, test are kept as one" in folders.stderr
+    (raw / "CT-0/study_0000_mask.nii.gz").symlink_to("study_0000.nii.gz")
+    assert "left out: 1 that look like masks" in type_in("ctprep plan raw out.zarr").stderr
+    assert "7 to convert" in type_in("ctprep plan raw out.zarr --include-masks").stderr
+
+
 def on_terminal(code, columns=80):
     """Run Python code on a terminal; return the lines that are on its screen in the end."""
     ours, theirs = pty.openpty()

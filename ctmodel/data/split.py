@@ -15,6 +15,9 @@ from ctmodel.errors import SplitError
 PARTS = ("train", "validation", "test")
 UNLABELLED = "unlabelled"
 
+TAKEN_AS_GIVEN = "split: that of the store is used; --no-use-split divides the patients anew"
+ANOTHER_SPLIT = "correct it and convert again, or divide the patients anew with --no-use-split"
+
 
 @dataclass(frozen=True)
 class Split:
@@ -24,6 +27,8 @@ class Split:
     ----------
     parts : tuple of str
         One of `PARTS` for each row, or `UNLABELLED`.
+    notes : tuple of str
+        What was inferred.
 
     Examples
     --------
@@ -32,6 +37,7 @@ class Split:
     """
 
     parts: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
     def rows(self, part: str) -> np.ndarray:
         """Return the rows of a part, in order, as an (n,) int64 array."""
@@ -127,6 +133,75 @@ def split_by_folds(
         return parts
 
     return _split(labels, patients, cut, classes=classes, fewest=max(folds, len(PARTS)), seed=seed)
+
+
+def split_as_given(
+    labels: np.ndarray,
+    patients: Sequence[str],
+    subsets: Sequence[str],
+    *,
+    classes: Sequence[str],
+    validation: float,
+    test: float,
+    seed: int,
+) -> Split:
+    """Divide scans as the user's data are divided; a subset that they lack is taken from the training subset.
+
+    Parameters
+    ----------
+    labels, patients, classes, seed
+        As in `split_by_shares`.
+    subsets : sequence of n str
+        One of `PARTS` for each scan; empty where it is in none.
+    validation, test : float
+        Shares of the training patients of each class that become a subset that is not there.
+
+    Returns
+    -------
+    Split
+
+    Raises
+    ------
+    SplitError
+        If a labelled scan is in no subset, a patient in two, or a class is missing in one.
+    """
+    part_of = _parts_of_patients(labels, patients, subsets)
+    there, notes = set(part_of.values()), [TAKEN_AS_GIVEN]
+    for part, share in (("test", test), ("validation", validation)):
+        if part not in there:
+            notes.append(f"split: it has no {part} subset; {share:.0%} of each class's training patients become one")
+            rows = [row for row, patient in enumerate(patients) if part_of.get(patient) == "train" and labels[row] >= 0]
+            names = [patients[row] for row in rows]
+            for members in _patients_by_class(labels[rows], names, classes=classes, fewest=2):
+                count = _at_least_one(len(members) * share, most=len(members) - 1)
+                part_of |= dict.fromkeys(_in_hashed_order(members, seed)[:count], part)
+    parts = tuple(
+        part_of[patient] if label >= 0 else UNLABELLED for label, patient in zip(labels, patients, strict=True)
+    )
+    present = set(zip(labels.tolist(), parts, strict=True))
+    for label, name in enumerate(classes):
+        for part in PARTS:
+            if (label, part) not in present:
+                raise SplitError(f"class {name!r}: no scan in the {part} subset of the store's split; {ANOTHER_SPLIT}")
+    return Split(parts, tuple(notes))
+
+
+def _parts_of_patients(labels: np.ndarray, patients: Sequence[str], subsets: Sequence[str]) -> dict[str, str]:
+    """Return the subset of each patient with a labelled scan."""
+    part_of: dict[str, str] = {}
+    for label, patient, subset in zip(labels, patients, subsets, strict=True):
+        if label < 0:
+            continue
+        if not subset:
+            raise SplitError(
+                f"split: a labelled scan of {patient} is in no subset of the store's split; {ANOTHER_SPLIT}"
+            )
+        if part_of.setdefault(patient, subset) != subset:
+            raise SplitError(
+                f"split: {patient} has scans, or scans of equal volumes, in {part_of[patient]} and in {subset}; "
+                f"{ANOTHER_SPLIT}"
+            )
+    return part_of
 
 
 def merge_patients(patients: Sequence[str], volumes: Sequence[int]) -> tuple[str, ...]:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ctmodel.data.batches import open_volumes
-from ctmodel.errors import RunMismatch, StoreMoved
+from ctmodel.data.patients import same_patients
+from ctmodel.errors import RunMismatch, ScoreError, StoreMoved
 from ctmodel.prediction.inference import load_predictor, predict_rows
 from ctmodel.run.doubts import score_own
 from ctmodel.run.records import StoreRecord, describe_store, store_differences
@@ -130,22 +131,23 @@ def _own_rows(folder: Run, store: Store, part: str) -> np.ndarray:
 
 def _unseen_rows(folder: Run, store: Store) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the labelled rows that the run cannot have learnt from, and the scans of the others."""
-    learnt = [row for row in folder.split() if row.part in LEARNT_FROM]
-    patients, sources = {row.patient for row in learnt}, {row.source_sha256 for row in learnt}
-    volumes = {row.volume_crc32c for row in learnt}
+    everything = folder.split()
+    learnt = [row for row in everything if row.part in LEARNT_FROM]
+    ours = [(row.scan, row.patient) for row in learnt]
+    names_patients = any(row.scan != row.patient for row in everything) and store.names_patients
     is_seen = np.array(
-        [
-            patient in patients or sha256 in sources or str(checksum) in volumes
-            for patient, sha256, checksum in zip(
-                store.patients, store.records.source_sha256, store.checksums, strict=True
-            )
-        ],
-        dtype=bool,
+        same_patients(ours, list(zip(store.scans, store.patients, strict=True)), names_patients=names_patients)
     )
+    is_seen |= np.isin(list(store.records.source_sha256), [row.source_sha256 for row in learnt])
+    is_seen |= np.isin([str(checksum) for checksum in store.checksums.tolist()], [row.volume_crc32c for row in learnt])
     is_labelled = store.labels >= 0
-    return np.flatnonzero(is_labelled & ~is_seen), tuple(
-        store.scans[row] for row in np.flatnonzero(is_labelled & is_seen)
-    )
+    left_out = tuple(store.scans[row] for row in np.flatnonzero(is_labelled & is_seen))
+    if left_out and not (is_labelled & ~is_seen).any():
+        raise ScoreError(
+            f"{store.path}: no labelled scan is left to score, because the run has learnt from the patients, files or "
+            f"volumes of all {len(left_out)}; name a store of other patients"
+        )
+    return np.flatnonzero(is_labelled & ~is_seen), left_out
 
 
 def _notes(left_out: tuple[str, ...]) -> list[str]:
@@ -153,5 +155,5 @@ def _notes(left_out: tuple[str, ...]) -> list[str]:
         return []
     return [
         f"{len(left_out)} labelled scans were left out, such as {left_out[0]}: the run was trained on the "
-        "same patients or files."
+        "same patients, files or volumes."
     ]

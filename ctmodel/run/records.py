@@ -141,9 +141,10 @@ def describe_store(store: Store, run: Path) -> StoreRecord:
 
 
 def fingerprint(store: Store) -> str:
-    """Return a SHA-256 that is equal for stores of equal scans, labels, patients and recipe."""
+    """Return a SHA-256 that is equal for stores of equal scans, labels, patients, subsets and recipe."""
     digest = sha256(store.recipe.digest.encode())
-    for values in (store.classes, *zip(*_identities(store), strict=True)):
+    splits = [store.splits] if any(store.splits) else []
+    for values in (store.classes, *zip(*_identities(store), strict=True), *splits):
         digest.update("".join(f"{len(str(value))}:{value}" for value in values).encode())
     return digest.hexdigest()
 

@@ -12,13 +12,13 @@ import numpy as np
 
 from ctmodel.data.augment import augmentation_of
 from ctmodel.data.batches import open_volumes
-from ctmodel.data.split import UNLABELLED, Split, merge_patients, split_by_folds, split_by_shares
+from ctmodel.data.split import UNLABELLED, Split, merge_patients, split_as_given, split_by_folds, split_by_shares
 from ctmodel.devices.backend import ON_GPU, kernels, make_reproducible
 from ctmodel.devices.precision import choose_precision
 from ctmodel.devices.processor import ONEDNN_SWITCH
 from ctmodel.devices.replicas import check_enough, describe_devices
 from ctmodel.devices.workers import Team, gather_team
-from ctmodel.errors import RunError, SettingsError
+from ctmodel.errors import RunError, SettingsError, SplitError
 from ctmodel.networks.build import build
 from ctmodel.prediction.inference import load_predictor, predict_rows
 from ctmodel.run.checkpoint import save_weights
@@ -142,6 +142,8 @@ def train(
         raise RunError(f"{run}: lies in the store {opened.path}, which must stay as it is; choose another folder")
     reader.check(np.flatnonzero(opened.labels >= 0))
     task = Task(settings, execution, opened, reader, divide(opened, settings), Run(run), progress, say)
+    for note in task.split.notes:
+        say(f"note: {note}")
     make_reproducible(settings.seed)
     team = _gather(task)
     network = _network(task, resume=resume)
@@ -206,7 +208,29 @@ def _outcome(run: Run) -> tuple[int, int, dict[str, Any]]:
 
 
 def divide(store: Store, settings: TrainSettings) -> Split:
-    """Return the split of a store that the settings ask for."""
+    """Return the split of a store that the settings ask for.
+
+    Raises
+    ------
+    SplitError
+        If it cannot be made, or the store has one of its own and folds are asked for.
+    """
+    patients = merge_patients(store.patients, store.checksums.tolist())
+    if settings.use_split and any(store.splits):
+        if settings.folds:
+            raise SplitError(
+                f"folds: {settings.folds}, but the store has a split of its own; leave out --folds to use it, or "
+                "divide the patients anew with --no-use-split"
+            )
+        return split_as_given(
+            store.labels,
+            patients,
+            store.splits,
+            classes=store.classes,
+            validation=settings.validation,
+            test=settings.test,
+            seed=settings.seed,
+        )
     cut = (
         partial(split_by_folds, folds=settings.folds, fold=settings.fold)
         if settings.folds
@@ -214,7 +238,7 @@ def divide(store: Store, settings: TrainSettings) -> Split:
     )
     return cut(
         store.labels,
-        merge_patients(store.patients, store.checksums.tolist()),
+        patients,
         classes=store.classes,
         validation=settings.validation,
         seed=settings.seed,

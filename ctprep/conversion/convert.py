@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ctprep.conversion.assemble import FinishedVolumes, assemble
+from ctprep.conversion.forgotten import check_nothing_forgotten
 from ctprep.conversion.observe import Stock, observe_all
 from ctprep.conversion.plan import Action, Plan, make_plan
 from ctprep.conversion.scan_task import Outcome, ScanTask, convert_scan, lost_scan
@@ -169,6 +170,7 @@ def convert(
     staging = Staging(target)
     with staging.locked():
         existing = None if rebuild else _existing(target, recipe)
+        check_nothing_forgotten(catalog, existing)
         stock = _stock(staging, recipe, existing)
         threads = 1 if scheduler == "synchronous" else workers
         planned = _plan(catalog, stock, _scans_in(target, existing), threads, progress or silent)
@@ -208,6 +210,7 @@ def plan_conversion(
     catalog = raw if isinstance(raw, Catalog) else find_scans(raw)
     target = _own_target(out, catalog.raw)
     existing = None if rebuild else _existing(target, recipe)
+    check_nothing_forgotten(catalog, existing)
     stock = _stock(Staging(target), recipe, existing)
     return _plan(catalog, stock, _scans_in(target, existing), None, progress or silent)[0]
 

@@ -1,25 +1,30 @@
-"""Which scans there are: files below a folder, their classes and their patients.
+"""Which scans there are: files below a folder, their classes, their patients and their subsets.
 
-A class is the first folder below the raw folder, or the label of a table. Nothing is opened but the table.
+A class is the first folder below the raw folder, or the label of a table. Nothing is opened but tables. What is
+inferred is said in the catalog's notes; what is ambiguous is an error.
 """
 
 import os
-import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from ctprep.errors import CatalogError
-from ctprep.scans.label_table import BIDS_TABLE, DEFAULT_LABEL_COLUMN, LabelRow, LabelTable, read_label_table
+from ctprep.scans.classes import Classes, check_number, class_of_labels, notes_on_classes
+from ctprep.scans.folders import Folders, labels_of_folders, split_of_folders
+from ctprep.scans.label_table import LabelRow, LabelTable, read_labels
+from ctprep.scans.masks import masks_among
+from ctprep.scans.patients import name_patients, notes_on_patients
 from ctprep.scans.raw_files import RawFiles, list_raw_files, why_not_followed
+from ctprep.scans.readers.mistaken import advice_on
 from ctprep.scans.scan import UNLABELLED, Rejection, Scan
+from ctprep.scans.subsets import check_patients, notes_on_split
+from ctprep.scans.tables.cells import Table, listed, read_bids_tables, read_table
+from ctprep.scans.tables.columns import DEFAULT_LABEL_COLUMN, NO_COLUMN, Asked, scan_column
+from ctprep.scans.tables.values import check_labels
 
-MOST_CLASSES = 32_767
-"""What an int16 label can tell apart."""
-
-Classes = Mapping[str, Sequence[str]]
-"""Class name -> the folders, or labels of a table, that belong to it; of two, the second is the positive one."""
+BIDS_TABLE = "participants.tsv"
 
 
 @dataclass(frozen=True)
@@ -42,8 +47,10 @@ class Catalog:
         Labels that belong to a class, but to no scan.
     without_patient : int
         Scans whose patient nothing names; each counts as a patient of its own.
-    named_classes : bool
-        Whether the user named the classes, and so chose which is the positive one.
+    has_named_classes : bool
+        Whether the user named the classes; else every folder or label is one.
+    notes : tuple of str
+        What was inferred of classes, patients and subsets, and what was left out, one line each.
 
     Examples
     --------
@@ -59,51 +66,51 @@ class Catalog:
     left_out: Mapping[str, int] = field(default_factory=dict)
     unused: tuple[str, ...] = ()
     without_patient: int = 0
-    named_classes: bool = False
-
-    @property
-    def notes(self) -> tuple[str, ...]:
-        """What was inferred or left out, which the user may want otherwise: one line each."""
-        notes = [
-            f"{n} scans of {label} are left out: it belongs to no class" for label, n in sorted(self.left_out.items())
-        ]
-        notes += [f"no scan is labelled {label}" for label in self.unused]
-        if self.without_patient:
-            notes.append(
-                f"no table or pattern names the patients of {self.without_patient} scans: each counts as a patient of "
-                "its own"
-            )
-        if len(self.classes) == 2 and not self.named_classes:
-            notes.append(
-                f"{self.classes[1]} is the positive class; if it is not, name both classes, the negative one first"
-            )
-        return tuple(notes)
+    has_named_classes: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def find_scans(
     raw: str | os.PathLike[str],
     *,
     labels: str | os.PathLike[str] | None = None,
-    label_column: str = DEFAULT_LABEL_COLUMN,
+    scan_column: str | None = None,
+    label_column: str | None = None,
+    patient_column: str | None = None,
+    split_column: str | None = None,
     classes: Classes | None = None,
     patient_pattern: str | None = None,
+    split_folders: bool = False,
+    exclude: Sequence[str] = (),
+    include_masks: bool = False,
+    follow_links: bool = False,
 ) -> Catalog:
-    """List the scans below a folder with their classes and patients.
+    """List the scans below a folder with their classes, patients and subsets.
 
     Parameters
     ----------
     raw : path
         Its first-level folders name the classes, unless a table does.
     labels : path, optional
-        CSV or TSV with a column `scan` (or `participant_id`, for BIDS), and optionally `patient`, the label, and
-        any more. A `participants.tsv` in `raw` is used without being asked for.
-    label_column : str
-        The table's column that holds the label.
+        CSV or TSV with one row a scan (column `scan`) or one row a patient (`participant_id`, `patient_id`), the
+        label, and any more. A `participants.tsv` in `raw` is used without being asked for, with the tables of its
+        sessions and scans.
+    scan_column, label_column, patient_column, split_column : str, optional
+        The table's columns with the scan, its label, its patient, and its subset; `none` for no column. Without
+        them usual names are taken, and said; where two could be meant, an error asks.
     classes : mapping of str to sequence of str, optional
-        Class -> its folders or labels, in the order of the label's numbers. Without it every folder or label is a
-        class, sorted. With it, scans of other labels are left out.
+        Class -> its folders (at any depth) or labels, in the order of the label's numbers; or columns that hold 1 and
+        0. Without it every folder or label is a class, sorted. With it, scans of other labels are left out.
     patient_pattern : str, optional
         Regular expression searched in the id; its first group, or all of it, is the patient.
+    split_folders : bool
+        Take folders such as train, val and test as the split, which is kept, and not as classes.
+    exclude : sequence of str
+        Patterns of files and folders to pass over, such as `*_mask*` or `extra/old`.
+    include_masks : bool
+        Take files that look like masks by their names, too.
+    follow_links : bool
+        Follow links to folders, and links that lead out of `raw`.
 
     Returns
     -------
@@ -112,7 +119,7 @@ def find_scans(
     Raises
     ------
     CatalogError
-        If there are no scans, or the table or mapping does not fit them.
+        If there are no scans, the table or mapping does not fit them, or what is meant cannot be told.
 
     Examples
     --------
@@ -130,137 +137,149 @@ def find_scans(
     raw = Path(raw)
     if not raw.is_dir():
         raise CatalogError(f"{raw}: is not a folder; give the folder that holds the scans")
-    table = _table_for(raw, labels, label_column)
-    files = list_raw_files(raw)
-    named = [_with_patient(scan, patient_pattern) for scan in _scans_with_labels(files.found, table)]
-    mapping = _class_of_label(classes, {label for _, label in named if label}, raw)
-    missing = _missing_files(files, table, None if classes is None else set(mapping))
-    return _catalog(raw, named, mapping, classes, [*files.unusable, *missing])
+    if patient_pattern is not None and patient_column not in (None, NO_COLUMN):
+        raise CatalogError("patient pattern: a column names the patients, too; give --patient-column or the pattern")
+    exclude = (exclude,) if isinstance(exclude, str) else tuple(exclude)
+    asked = Asked(scan_column, label_column, patient_column, split_column, patient_pattern)
+    class_of = None if classes is None else {member: name for name in classes for member in classes[name]}
+    members = None if class_of is None else tuple(class_of)
+    table = _table_for(raw, labels, asked, follow_links=follow_links)
+    files = list_raw_files(raw, exclude=exclude, follow_links=follow_links)
+    files, masks = (files, ()) if include_masks else _without_masks(files, table, asked, members or ())
+    said = LabelTable()
+    if table is not None:
+        unusable = [rejection.scan for rejection in files.unusable]
+        folder = raw.resolve().name
+        said = read_labels(
+            table, asked, found=files.found, unusable=unusable, folder=folder, members=members, exclude=exclude
+        )
+    split = split_of_folders(files.found, raw, is_affirmed=split_folders, other=said.has_split)
+    folders = Folders()
+    if not said.has_labels:
+        folders = labels_of_folders(files.found, raw, class_of=class_of, without_split=split_folders)
+    scans, on_names = name_patients(
+        [_scan(scan, path, said, split) for scan, path in files.found.items()],
+        pattern=patient_pattern,
+        source=said.name,
+    )
+    label_of = {scan: row.label for scan, row in said.rows.items()} if said.has_labels else folders.labels
+    notes = [
+        *_notes_on_files(files, masks),
+        *_notes_on_table(table, raw, is_given=labels is not None),
+        *said.notes,
+        *split.notes,
+        *folders.notes,
+        *on_names,
+    ]
+    return _catalog(raw, scans, label_of, classes, [*files.unusable, *said.missing], said, notes)
 
 
-LabelledScan = tuple[Scan, str]
-"""A scan, without a patient where nothing names one, and the name of its label; empty where none is known."""
+def _table_for(raw: Path, labels: str | os.PathLike[str] | None, asked: Asked, *, follow_links: bool) -> Table | None:
+    has_bids_table = (raw / BIDS_TABLE).is_file()
+    if labels is not None and not (has_bids_table and os.path.realpath(labels) == os.path.realpath(raw / BIDS_TABLE)):
+        return read_table(Path(labels))
+    if has_bids_table:
+        if why := why_not_followed(raw / BIDS_TABLE, raw, follow_links=follow_links):
+            raise CatalogError(why)
+        return read_bids_tables(raw / BIDS_TABLE, asked.label or DEFAULT_LABEL_COLUMN)
+    for what in ("scan", "label", "patient", "split"):
+        if (column := getattr(asked, what)) is not None and column != NO_COLUMN:
+            raise CatalogError(f"{what} column: {column!r} needs a table, and none is given; add --labels TABLE")
+    return None
+
+
+def _without_masks(
+    files: RawFiles, table: Table | None, asked: Asked, members: Collection[str]
+) -> tuple[RawFiles, Sequence[str]]:
+    """Leave out files that look like masks, but for those that the table or the classes name."""
+    column = None if table is None else scan_column(table, asked)
+    named = [] if table is None or column is None else table.column(column)
+    masks = masks_among(files.found, named, members)
+    if masks and len(masks) == len(files.found):
+        raise CatalogError(
+            f"{len(masks)} files, all that there are, look like masks by their names, such as {masks[0]}; if they are "
+            "scans, add --include-masks"
+        )
+    left = set(masks)
+    return replace(files, found={scan: path for scan, path in files.found.items() if scan not in left}), masks
+
+
+def _notes_on_files(files: RawFiles, masks: Sequence[str]) -> list[str]:
+    notes = []
+    if masks:
+        notes.append(
+            f"left out: {len(masks)} that look like masks or derivatives by their names ({listed(masks, 3)}); "
+            "--include-masks takes them"
+        )
+    for pattern, count in files.excluded.items():
+        notes.append(
+            f"left out: {count} by --exclude {pattern}" if count else f"no file or folder fits --exclude {pattern}"
+        )
+    return notes + advice_on(files.others)
+
+
+def _notes_on_table(table: Table | None, raw: Path, *, is_given: bool) -> list[str]:
+    notes = []
+    if table is not None and not is_given:
+        notes.append(f"labels: {BIDS_TABLE} in {raw.name} is the table; --labels takes another")
+    if table is not None and table.comments:
+        notes.append(f"labels: {table.comments} lines of {table.name} that begin with # are passed over")
+    others = [path.name for path in sorted(raw.glob("*.[ct]sv")) if path.name != BIDS_TABLE]
+    if not is_given and others:
+        notes.append(
+            f"labels: {listed(others, 3)} in {raw.name} is not read; --labels {raw / others[0]} takes it as the table"
+        )
+    return notes
+
+
+def _scan(scan: str, path: str, said: LabelTable, split: Folders) -> Scan:
+    row = said.rows.get(scan, LabelRow())
+    return Scan(scan, path, UNLABELLED, row.patient, row.meta, row.split or split.splits.get(scan, ""))
 
 
 def _catalog(
     raw: Path,
-    named: Sequence[LabelledScan],
-    class_of_label: Mapping[str, str],
+    found: Sequence[Scan],
+    label_of: Mapping[str, str],
     classes: Classes | None,
     rejected: Sequence[Rejection],
+    table: LabelTable,
+    notes: Sequence[str],
 ) -> Catalog:
+    labels = {label for scan in found if (label := label_of.get(scan.id))}
+    class_of_label = class_of_labels(classes, labels, where=str(raw))
+    check_labels(labels, class_of_label if classes else None, source=table.name if table.has_labels else str(raw))
     names = tuple(classes) if classes else tuple(sorted(set(class_of_label.values())))
-    _check_number(names)
-    scans, left_out = [], Counter[str]()
-    unused = set(class_of_label) - {label for _, label in named}
-    for scan, label in named:
-        if not label:
-            scans.append(replace(scan, label=UNLABELLED))
-        elif label in class_of_label:
-            scans.append(replace(scan, label=names.index(class_of_label[label])))
-        else:
-            left_out[label] += 1
+    check_number(names)
+    number = {label: names.index(name) for label, name in class_of_label.items()} | {"": UNLABELLED}
+    left_out = Counter(label for scan in found if (label := label_of.get(scan.id, "")) not in number)
+    scans = [
+        replace(scan, label=number[label], patient=scan.patient or scan.id)
+        for scan in sorted(found, key=lambda scan: scan.id)
+        if (label := label_of.get(scan.id, "")) in number
+    ]
     if not scans:
         raise CatalogError(f"{raw}: no scan belongs to a class; the labels are {', '.join(sorted(left_out))}")
-    in_order = sorted(scans, key=lambda scan: scan.id)
-    return Catalog(
-        raw,
-        names,
-        tuple(scan if scan.patient else replace(scan, patient=scan.id) for scan in in_order),
-        tuple(sorted(rejected)),
-        left_out,
-        tuple(sorted(unused)),
-        sum(not scan.patient for scan in in_order),
-        named_classes=classes is not None,
-    )
-
-
-def _table_for(raw: Path, labels: str | os.PathLike[str] | None, label_column: str) -> LabelTable | None:
-    if labels is not None:
-        return read_label_table(Path(labels), label_column=label_column)
-    if (raw / BIDS_TABLE).is_file():
-        if why := why_not_followed(raw / BIDS_TABLE, raw):
-            raise CatalogError(why)
-        return read_label_table(raw / BIDS_TABLE, label_column=label_column)
-    if label_column != DEFAULT_LABEL_COLUMN:
-        raise CatalogError(f"label column: {label_column!r} needs a table, and none is given; add --labels TABLE")
-    return None
-
-
-def _scans_with_labels(found: Mapping[str, str], table: LabelTable | None) -> list[LabelledScan]:
-    named = []
-    for scan, path in found.items():
-        row = _row_for(scan, table)
-        label = row.label if row and row.label is not None else None
-        if label is None:
-            label = "" if table and table.has_labels else _folder_of(scan)
-        patient, meta = (row.patient, row.meta) if row else ("", ())
-        named.append((Scan(scan, path, UNLABELLED, patient, meta), label))
-    return named
-
-
-def _folder_of(scan: str) -> str:
-    parts = PurePosixPath(scan).parts
-    return parts[0] if len(parts) > 1 else ""
-
-
-def _row_for(scan: str, table: LabelTable | None) -> LabelRow | None:
-    """Find the table's row of a scan: its own, or that of the BIDS subject in whose folder it lies."""
-    if table is None:
-        return None
-    return table.rows.get(PurePosixPath(scan).parts[0] if table.by_subject else scan)
-
-
-def _missing_files(files: RawFiles, table: LabelTable | None, wanted: set[str] | None) -> list[Rejection]:
-    """Reject the rows of a table whose files are not there, but for labels that nobody wants."""
-    if table is None:
-        return []
-    there = [*files.found, *(rejection.scan for rejection in files.unusable)]
-    known = {PurePosixPath(scan).parts[0] for scan in there} if table.by_subject else set(there)
-    if not known.intersection(table.rows):
-        raise CatalogError(
-            f"{table.name}: none of its {len(table.rows)} scans is in the raw folder; it names them like "
-            f"{next(iter(table.rows), 'nothing')!r}, they are named like {next(iter(sorted(known)))!r}"
-        )
-    return [
-        Rejection(
-            scan, "unreadable", f"{scan}: is in {table.name}, but no such file is in the raw folder; copy it there"
-        )
-        for scan, row in table.rows.items()
-        if scan not in known and (wanted is None or not row.label or row.label in wanted)
+    check_patients(scans)
+    unused = sorted(set(class_of_label) - labels)
+    in_store = {scan.id for scan in scans}
+    without_patient = sum(not scan.patient and scan.id in in_store for scan in found)
+    said = [
+        *notes,
+        *notes_on_classes(names, scans, table=table.name if table.has_labels else None, are_named=classes is not None),
+        *(f"left out: {left_out[label]} scans of {label}, which belongs to no class" for label in sorted(left_out)),
+        *(f"no scan is labelled {label}" for label in unused),
+        *notes_on_patients(scans, without_patient),
+        *notes_on_split(scans),
     ]
-
-
-def _with_patient(named: LabelledScan, pattern: str | None) -> LabelledScan:
-    if pattern is None:
-        return named
-    scan, label = named
-    try:
-        match = re.search(pattern, scan.id)
-    except re.error as error:
-        raise CatalogError(f"patient pattern: {pattern!r} is not a regular expression ({error})") from None
-    if not match:
-        raise CatalogError(f"patient pattern: {pattern!r} is not found in {scan.id}; it must name every patient")
-    return replace(scan, patient=match[1] if match.re.groups else match[0]), label
-
-
-def _class_of_label(classes: Classes | None, labels: set[str], raw: Path) -> dict[str, str]:
-    if classes is None:
-        return {label: label for label in labels}
-    mapping: dict[str, str] = {}
-    for name, members in classes.items():
-        for label in members:
-            if label in mapping:
-                raise CatalogError(f"classes: {label} belongs to {mapping[label]} and to {name}; name it once")
-            mapping[label] = name
-        if not labels.intersection(members):
-            asked, known = ", ".join(members), ", ".join(sorted(labels)) or "none"
-            raise CatalogError(f"classes: no scan in {raw} is labelled {asked}, so {name} is empty; there is: {known}")
-    return mapping
-
-
-def _check_number(names: Sequence[str]) -> None:
-    if len(names) > MOST_CLASSES:
-        raise CatalogError(
-            f"classes: there are {len(names):,}, at most {MOST_CLASSES:,} can be; are they labels at all?"
-        )
+    return Catalog(
+        raw=raw,
+        classes=names,
+        scans=tuple(scans),
+        rejected=tuple(sorted(rejected)),
+        left_out=left_out,
+        unused=tuple(unused),
+        without_patient=without_patient,
+        has_named_classes=classes is not None,
+        notes=tuple(said),
+    )

@@ -1,170 +1,160 @@
-"""The user's table of labels: CSV or TSV, one row a scan or one row a BIDS subject."""
+"""What a table of labels says of each scan: label, patient, subset, and columns of the user's own."""
 
-import csv
-import io
-import re
-import unicodedata
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 
 from ctprep.errors import CatalogError
-from ctprep.scans.readers.formats import SUFFIX
-from ctprep.scans.scan import NO_VALUE
+from ctprep.scans.raw_files import Excluded
+from ctprep.scans.scan import Rejection
+from ctprep.scans.subsets import subsets_of_column
+from ctprep.scans.tables.cells import Table, column_name, value_of
+from ctprep.scans.tables.columns import Asked, Columns, choose_columns
+from ctprep.scans.tables.matching import Matches, match_rows, subject_of
+from ctprep.scans.tables.values import chosen_flag, same_numbers
 
-BIDS_TABLE = "participants.tsv"
-DEFAULT_LABEL_COLUMN = "label"
-ID_COLUMNS = ("scan", "participant_id")
-LARGEST_TABLE = 256 << 20
-"""Bytes; a million rows of 200 characters stay below it."""
-LONGEST_COLUMN = 250
-"""Bytes of a column's name: a folder of the store is named after it, `meta_` and 250 more."""
+Members = Sequence[str] | None
+"""The labels or folders that the user's classes name."""
 
 
 @dataclass(frozen=True)
 class LabelRow:
-    """What a table says of one scan, or of every scan of one subject.
+    """What a table says of one scan; empty where it says nothing."""
 
-    Parameters
-    ----------
-    label : str or None
-        Empty where the table leaves it open, None where the table has no labels.
-    patient : str
-        Empty where the table does not say.
-    meta : tuple of (column, value)
-        The further columns.
-    """
-
-    label: str | None
-    patient: str
-    meta: tuple[tuple[str, str], ...]
+    label: str = ""
+    patient: str = ""
+    split: str = ""
+    meta: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
 class LabelTable:
-    """A table's rows by scan id or subject folder.
+    """What a table says of all scans.
 
     Parameters
     ----------
     name : str
         The file's name, for messages.
     has_labels : bool
-        Whether it has the label column; without it the folders name the classes.
-    by_subject : bool
-        Whether the rows are BIDS subjects, whose folders hold the scans.
+        Whether it names the labels; else the folders do.
+    has_split : bool
+        Whether it names the subsets.
     rows : mapping of str to LabelRow
+        By scan id.
+    missing : tuple of Rejection
+        Scans that it names and that are not there.
+    notes : tuple of str
+        What was inferred.
     """
 
-    name: str
-    has_labels: bool
-    by_subject: bool
-    rows: Mapping[str, LabelRow]
+    name: str = "the folders"
+    has_labels: bool = False
+    has_split: bool = False
+    rows: Mapping[str, LabelRow] = field(default_factory=dict)
+    missing: tuple[Rejection, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
-def read_label_table(path: Path, *, label_column: str = DEFAULT_LABEL_COLUMN) -> LabelTable:
-    """Read a table of labels.
+def read_labels(
+    table: Table,
+    asked: Asked,
+    *,
+    found: Collection[str],
+    unusable: Collection[str],
+    folder: str,
+    members: Members = None,
+    exclude: Sequence[str] = (),
+) -> LabelTable:
+    """Find out what a table says of each scan.
 
     Parameters
     ----------
-    path : Path
-        UTF-8; tabs, commas or semicolons separate the columns.
-    label_column : str
-        The column that holds the label.
+    table : Table
+    asked : Asked
+        The columns that the user named.
+    found, unusable : collections of str
+        Ids of the scans that are there, and of those that cannot be used.
+    folder : str
+        The name of the raw folder.
+    members : sequence of str, optional
+        The labels that the user's classes name.
+    exclude : sequence of str
+        Patterns of scans that are left out.
 
     Raises
     ------
     CatalogError
-        If the file cannot be read, lacks a column that it must have, or names a scan twice.
+        If the table does not fit the scans, or what it says is ambiguous.
     """
-    header, records = _read_cells(path)
-    id_column = next((column for column in ID_COLUMNS if column in header), None)
-    if id_column is None:
-        raise CatalogError(f"{path.name}: has the columns {', '.join(header)}; one of them must be named scan")
-    if label_column != DEFAULT_LABEL_COLUMN and label_column not in header:
-        raise CatalogError(f"{path.name}: has no column {label_column!r}, only {', '.join(header)}")
-    if label_column not in header and id_column == "participant_id":
-        raise CatalogError(
-            f"{path.name}: has no column 'label', only {', '.join(header)}; name the one to use with --label-column"
+    first_folders = {PurePosixPath(scan).parts[0] for scan in found if "/" in scan}
+    are_classes = len(first_folders) > 1 and not all(map(subject_of, first_folders))
+    if members is not None:
+        are_classes |= not {part for scan in found for part in PurePosixPath(scan).parts[:-1]}.isdisjoint(members)
+    columns = choose_columns(table, asked, members=members, folders_are_classes=are_classes)
+    matches = match_rows(table, columns, dict.fromkeys([*found, *unusable]), folder=folder)
+    labels = [_label(record, columns, table.name) for record in table.records]
+    label_of = same_numbers([*labels, *(members or ())])
+    patients = [value_of(record, columns.patient) for record in table.records]
+    patient_of = same_numbers(patients)
+    splits = [value_of(record, columns.split) for record in table.records]
+    subset_of = subsets_of_column(filter(None, splits), column=str(columns.split), table=table.name)
+    own = [(column, column_name(column)) for column in table.header if column not in columns.used]
+    rows = {
+        scan: LabelRow(
+            label_of[labels[row]],
+            patient_of[patients[row]],
+            subset_of.get(splits[row], ""),
+            tuple((name, table.records[row][column]) for column, name in own),
         )
-    rows: dict[str, LabelRow] = {}
-    for record in records:
-        scan = _as_id(record[id_column])
-        if scan in rows:
-            raise CatalogError(f"{path.name}: names {scan} twice; leave one row")
-        rows[scan] = _row(record, id_column, label_column)
-    return LabelTable(path.name, label_column in header, id_column == "participant_id", rows)
+        for scan, row in matches.row_of.items()
+    }
+    wanted = None if members is None else {label_of[member] for member in members}
+    missing = {scan: label_of[labels[row]] for scan, row in matches.missing.items()}
+    notes = [
+        *columns.notes,
+        *matches.notes,
+        *_notes_on_numbers("labels", label_of),
+        *_notes_on_numbers("patients", patient_of),
+        *_notes_on_rows(table, columns, matches, found),
+    ]
+    return LabelTable(
+        table.name,
+        columns.has_labels,
+        columns.split is not None,
+        rows,
+        tuple(_reject(missing, wanted, exclude, table.name)),
+        tuple(notes),
+    )
 
 
-def _read_cells(path: Path) -> tuple[list[str], list[dict[str, str]]]:
-    try:
-        if path.stat().st_size > LARGEST_TABLE:
-            raise CatalogError(f"{path.name}: is larger than {LARGEST_TABLE >> 20} MiB; that is not a table of scans")
-        text = path.read_text("utf-8-sig")
-    except UnicodeDecodeError:
-        raise CatalogError(f"{path.name}: is not UTF-8 text; save it as UTF-8") from None
-    except OSError as error:
-        raise CatalogError(f"{path}: cannot be read ({error.strerror}); give the table's path") from None
-    try:
-        reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(text), strict=True)
-        lines = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
-    except csv.Error as error:
-        raise CatalogError(f"{path.name}: is not a table ({error})") from None
-    if not lines:
-        raise CatalogError(f"{path.name}: is empty; it must begin with a row of column names")
-    header = _without_capitals(lines[0][1])
-    _check_rows(path, header, lines[1:])
-    return list(filter(None, header)), [_record(header, row) for _, row in lines[1:]]
+def _label(record: Mapping[str, str], columns: Columns, table: str) -> str:
+    if not columns.flags:
+        return value_of(record, columns.label)
+    scan = record[str(columns.scan or columns.subject)]
+    chosen = chosen_flag(record, columns.flags, table=table, scan=scan)
+    if len(chosen) > 1:
+        raise CatalogError(f"{table}: {' and '.join(chosen)} are both 1 for {scan}, expected one label; correct it")
+    return chosen[0] if chosen else ""
 
 
-def _without_capitals(header: list[str]) -> list[str]:
-    """Accept Scan, LABEL and Patient; the case of other columns is theirs."""
-    ours = (*ID_COLUMNS, DEFAULT_LABEL_COLUMN, "patient")
-    return [column.lower() if column.lower() in ours else column for column in header]
+def _reject(missing: Mapping[str, str], wanted: set[str] | None, exclude: Sequence[str], table: str) -> list[Rejection]:
+    """Reject the scans of a table whose files are not there, but for labels that nobody wants, and what is excluded."""
+    excluded = Excluded(exclude)
+    return [
+        Rejection(scan, "unreadable", f"{scan}: is in {table}, but no such file is in the raw folder; copy it there")
+        for scan, label in missing.items()
+        if (wanted is None or not label or label in wanted) and not excluded.holds_scan(scan)
+    ]
 
 
-def _record(header: list[str], row: list[str]) -> dict[str, str]:
-    """Return a row by column, without the nameless columns that spreadsheets leave at the right."""
-    return {column: cell for column, cell in zip(header, row, strict=True) if column}
+def _notes_on_numbers(what: str, spelled: Mapping[str, str]) -> list[str]:
+    joined = sorted(written for written, one in spelled.items() if written != one)
+    return [f"{what}: numbers that are equal are one, as {joined[0]} and {spelled[joined[0]]}"] if joined else []
 
 
-def _delimiter(text: str) -> str:
-    header = next(filter(str.strip, text.splitlines()), "")
-    return max("\t,;", key=header.count)
-
-
-def _check_rows(path: Path, header: list[str], lines: list[tuple[int, list[str]]]) -> None:
-    names = [_column_name(column) for column in header if column]
-    if len({name.casefold() for name in names}) < len(names):  # some disks ignore case
-        raise CatalogError(f"{path.name}: names a column twice ({', '.join(filter(None, header))}); rename one")
-    if (longest := max(len(name.encode()) for name in names)) > LONGEST_COLUMN:
-        raise CatalogError(
-            f"{path.name}: names a column in {longest} bytes, at most {LONGEST_COLUMN} can be; give it a shorter name"
-        )
-    for number, row in lines:
-        if len(row) != len(header):
-            raise CatalogError(f"{path.name}: line {number} has {len(row)} cells, the header has {len(header)}")
-
-
-def _as_id(cell: str) -> str:
-    """Accept an id with or without the suffix of the file, and a path with backslashes."""
-    return SUFFIX.sub("", cell.replace("\\", "/").removeprefix("./"))
-
-
-def _row(record: Mapping[str, str], id_column: str, label_column: str) -> LabelRow:
-    used = {id_column, label_column, "patient"}
-    label, patient = record.get(label_column), record.get("patient", "")
-    if patient in NO_VALUE:
-        patient = record[id_column] if id_column == "participant_id" else ""
-    meta = tuple((_column_name(column), value) for column, value in record.items() if column not in used)
-    return LabelRow("" if label in NO_VALUE else label, patient, meta)
-
-
-def _column_name(column: str) -> str:
-    """Return a name that is safe as a folder: letters, digits, `_` and `-`.
-
-    Examples
-    --------
-    >>> _column_name("age (years)")
-    'age_years'
-    """
-    return unicodedata.normalize("NFKC", re.sub(r"[^\w-]+", "_", column)).strip("_") or "unnamed"
+def _notes_on_rows(table: Table, columns: Columns, matches: Matches, found: Collection[str]) -> list[str]:
+    without = sorted(scan for scan in found if scan not in matches.row_of)
+    if not without:
+        return []
+    said = "they have no label" if columns.has_labels else "nothing more is known of them"
+    return [f"scans: {len(without)} of {len(found)} are in no row of {table.name}, such as {without[0]}: {said}"]

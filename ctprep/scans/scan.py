@@ -27,6 +27,8 @@ class Scan:
         Whose scan it is; the scan's own id where nothing says otherwise.
     meta : tuple of (column, value)
         Further columns of the label table, as text.
+    split : str
+        The subset that the user's data put it into: train, validation or test; empty where they do not say.
     """
 
     id: str
@@ -34,6 +36,7 @@ class Scan:
     label: int
     patient: str
     meta: tuple[tuple[str, str], ...] = ()
+    split: str = ""
 
     @property
     def path(self) -> Path:

@@ -50,6 +50,9 @@ AXES = {
 }
 """Dimension names of every array."""
 
+SPLIT = "split"
+"""The array of the subsets, in stores whose sources came divided; one row a scan, as text."""
+
 MOST_DIGITS = 15
 """Characters that float64 always keeps; what is longer is an accession number, not a measurement."""
 
@@ -146,6 +149,8 @@ def _tables(contents: StoreContents) -> Iterator[tuple[str, np.ndarray]]:
     yield "scan", _strings(scan.id for scan in scans)
     yield "label", np.array([scan.label for scan in scans], np.int16)
     yield "patient", _strings(scan.patient for scan in scans)
+    if any(scan.split for scan in scans):
+        yield SPLIT, _strings(scan.split for scan in scans)
     for name in RECORD.names or ():
         is_text = RECORD[name].kind == "S"
         yield name, _strings(contents.records.source_sha256) if is_text else contents.records.column(name)

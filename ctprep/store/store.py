@@ -27,6 +27,7 @@ from ctprep.store.format import (
     AXES,
     FORMAT,
     META_PREFIX,
+    SPLIT,
     file_names,
     tree_digest,
 )
@@ -87,6 +88,9 @@ class Store:
         CRC-32C of each volume's chunk.
     meta : mapping of str to (scan,) array
         Further columns of the label table.
+    splits : tuple of str
+        The subset that the user's data put each scan into: train, validation, test, or empty; none in a store whose
+        sources did not come divided.
     identity : tuple of int
         What tells this store from any other that takes its place, see `is_still_there`.
 
@@ -112,6 +116,7 @@ class Store:
     checksums: np.ndarray
     meta: Mapping[str, np.ndarray]
     identity: Identity = field(repr=False)
+    splits: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.scans)
@@ -134,6 +139,11 @@ class Store:
         counts = Counter(self.labels.tolist())
         classes = [(name, counts[index]) for index, name in enumerate(self.classes)]
         return classes + [("unlabelled", counts[UNLABELLED])] * (counts[UNLABELLED] > 0)
+
+    @property
+    def names_patients(self) -> bool:
+        """Whether somebody said whose the scans are; else each scan counts as a patient of its own."""
+        return any(patient != scan for scan, patient in zip(self.scans, self.patients, strict=True))
 
     @cached_property
     def _row_of(self) -> dict[str, int]:
@@ -395,7 +405,8 @@ def _read(path: Path, group: zarr.Group, saved: dict[str, Any], identity: Identi
     if n_scans > MOST_SCANS or volumes.shape[1:] != recipe.shape or volumes.dtype != recipe.dtype:
         raise StoreError(f"its volumes are {volumes.shape} {volumes.dtype}, its recipe says {recipe.shape}")
     tables = {name: _table(group, name, n_scans) for name in AXES if name not in ("volume", "quantile")}
-    meta = {name: _table(group, name, n_scans) for name in _array_names(group) if name.startswith(META_PREFIX)}
+    names = _array_names(group)
+    meta = {name: _table(group, name, n_scans) for name in names if name.startswith(META_PREFIX)}
     return Store(
         path=path,
         recipe=recipe,
@@ -408,6 +419,7 @@ def _read(path: Path, group: zarr.Group, saved: dict[str, Any], identity: Identi
         checksums=tables["volume_crc32c"],
         meta={name.removeprefix(META_PREFIX): values for name, values in meta.items()},
         identity=identity,
+        splits=tuple(map(str, _table(group, SPLIT, n_scans))) if SPLIT in names else (),
     )
 
 

@@ -18,6 +18,7 @@ from ctprep.files import read_regular
 from ctprep.preparation import MOST_NONFINITE, prepare, sampling_of
 from ctprep.scans.raw_files import list_raw_files
 from ctprep.scans.scan import UNLABELLED, ScanRecord
+from ctprep.scans.subsets import SUBSETS
 from ctprep.store.chunk import chunk_checksum, chunk_path, encode_chunk, most_chunk_bytes
 from ctprep.store.store import Store, open_store
 from ctprep.volume.grid import VoxelGrid
@@ -148,7 +149,7 @@ def verify(
 def _files_in(raw: Path) -> Mapping[str, str]:
     if not raw.is_dir():
         raise CatalogError(f"{raw}: is not a folder; give the one that the store was made from")
-    return list_raw_files(raw).found
+    return list_raw_files(raw, follow_links=True).found
 
 
 def _sampled(n_scans: int, sample: int | None, seed: int) -> list[int]:
@@ -192,6 +193,8 @@ def _impossible(store: Store, row: int) -> Iterator[str]:
         yield f"its label is {label}, there are {len(store.classes)} classes"
     if not store.patients[row]:
         yield "it has no patient"
+    if store.splits and store.splits[row] not in ("", *SUBSETS):
+        yield f"its subset is {store.splits[row]!r}"
     if len(record.source_sha256) != 64 or not SHA256_DIGITS.issuperset(record.source_sha256):
         yield "the digest of its source is none"
     if not (np.diff(record.hu_quantile) >= 0).all():  # NaN is not

@@ -53,6 +53,7 @@ def summarize(store: Store | str | os.PathLike[str]) -> Summary:
             "patients": len(set(store.patients)),
             "classes": {name: counts[index] for index, name in enumerate(store.classes)},
             "unlabelled": counts[UNLABELLED],
+            **({"split": dict(Counter(store.splits))} if store.splits else {}),
             "rejected": dict(sorted(Counter(rejection.code for rejection in store.rejected).items())),
             "columns": sorted(store.meta),
             "recipe": store.recipe.to_dict(),

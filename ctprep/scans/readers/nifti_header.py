@@ -20,6 +20,7 @@ from ctprep.errors import (
     UnsupportedDtype,
 )
 from ctprep.scans.readers.header import MAX_EXTENSION, ScanHeader, judge_affine, judge_dtype, judge_shape
+from ctprep.scans.readers.mistaken import what_is
 from ctprep.volume.grid import Triple, VoxelGrid
 
 MAX_FORM_CODE = 5
@@ -79,6 +80,8 @@ def _nibabel_header(stream: BinaryIO, path: Path) -> nibabel.Nifti1Header:
             if len(block) < kind.sizeof_hdr:
                 raise Truncated(f"{path.name}: ends within its header; copy it again")
             return _with_magic(kind(block, check=False), path)
+    if what := what_is(start):
+        raise Unreadable(f"{path.name}: is {what}")
     raise Unreadable(f"{path.name}: is not NIfTI (no NIfTI header at its start); convert it or leave it out")
 
 

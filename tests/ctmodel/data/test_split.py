@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctmodel.data.split import PARTS, UNLABELLED, Split, merge_patients, split_by_folds, split_by_shares
+from ctmodel.data.split import PARTS, UNLABELLED, Split, merge_patients, split_as_given, split_by_folds, split_by_shares
 from ctmodel.errors import SplitError
 
 NAMES = ("a", "b", "c", "d")
@@ -162,3 +162,48 @@ def test_equal_volumes_and_equal_patients_end_up_with_one_patient(pairs):
         linked |= {(i, k) for i, j in linked for m, k in linked if j == m}
     assert {(i, j) for i, a in enumerate(merged) for j, b in enumerate(merged) if a == b} == linked
     assert set(merged) <= set(patients)
+
+
+GIVEN = {"classes": ("a", "b"), "validation": 0.25, "test": 0.25, "seed": 3}
+
+
+def test_a_split_that_is_given_is_kept_as_it_is():
+    labels = np.array([0, 1, 0, 1, 0, 1, -1])
+    subsets = ["train", "train", "validation", "validation", "test", "test", "train"]
+    split = split_as_given(labels, list("pqrstuv"), subsets, **GIVEN)
+    assert split.parts == (*subsets[:6], UNLABELLED)
+    assert split.notes == ("split: that of the store is used; --no-use-split divides the patients anew",)
+
+
+@given(cohorts(fewest=4), st.sampled_from(["validation", "test"]), seeds)
+def test_a_subset_that_is_missing_is_taken_from_the_training_subset(cohort, there, seed):
+    labels, patients, classes = cohort
+    given_subset = {patient: there if patient.endswith("-0") else "train" for patient in patients}
+    subsets = [given_subset[patient] for patient in patients]
+    split = split_as_given(labels, patients, subsets, classes=classes, validation=0.3, test=0.3, seed=seed)
+    assert_is_a_split(split, labels, patients, classes)
+    assert all(
+        part == there
+        for part, subset in zip(split.parts, subsets, strict=True)
+        if subset == there and part != UNLABELLED
+    )
+    missing = {"validation": "test", "test": "validation"}[there]
+    assert any(f"it has no {missing} subset" in note for note in split.notes)
+
+
+@pytest.mark.parametrize(
+    ("patients", "subsets", "message"),
+    [
+        (
+            "pqrstp",
+            ["train", "train", "validation", "validation", "test", "test"],
+            "p has scans, .* in train and in test",
+        ),
+        ("pqrstu", ["train", "train", "validation", "validation", "test", ""], "scan of u is in no subset"),
+        ("pqrstu", ["train", "train", "validation", "train", "test", "test"], "'b': no scan in the validation subset"),
+    ],
+)
+def test_a_given_split_that_cannot_be_used_is_refused(patients, subsets, message):
+    labels = np.array([0, 1, 0, 1, 0, 1])
+    with pytest.raises(SplitError, match=rf"{message}.*--no-use-split"):
+        split_as_given(labels, list(patients), subsets, **GIVEN)

@@ -1,16 +1,18 @@
 """An evaluation repeats the training's own scores, or scores patients that the run has not learnt from."""
 
+import dataclasses
 import gzip
 import os
 import shutil
 
 import pytest
-from tiny_cohort import CLASSES, SHAPE, make_cohort
+from tiny_cohort import CLASSES, SHAPE, TINY, make_cohort
 
 from ctmodel.errors import NetworkError, RunDamaged, RunMismatch, RunMissing, ScoreError, StoreMoved
 from ctmodel.prediction.evaluate import evaluate
 from ctmodel.run.files import read_json, sha256_of, write_json
 from ctmodel.run.run_folder import Run
+from ctmodel.training.train import train
 from ctprep.conversion.convert import convert
 from ctprep.scans.catalog import find_scans
 from ctprep.volume.recipe import Recipe
@@ -67,6 +69,31 @@ def test_patients_that_the_run_has_learnt_from_are_left_out_and_said(finished, t
     assert f"{len(learnt)} labelled scans were left out" in evaluation.scores.notes[0]
 
 
+def in_class_folders(source, raw, *, rename=str):
+    """Copy scans without their table: nobody names a patient."""
+    for path in source.files:
+        target = raw / path.parent.name / rename(path.name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, target)
+    return convert(find_scans(raw, classes=CLASSES), raw.parent / f"{raw.name}.zarr", recipe=Recipe(shape=SHAPE)).store
+
+
+def test_strangers_whose_scans_have_the_names_of_ours_are_scored(tmp_path):
+    ours = in_class_folders(make_cohort(tmp_path / "a", n_patients=12), tmp_path / "ours")
+    theirs = in_class_folders(make_cohort(tmp_path / "b", n_patients=12, first_seed=5000), tmp_path / "theirs")
+    assert ours.patients == theirs.patients
+    run = train(ours.path, tmp_path / "run", dataclasses.replace(TINY, epochs=1)).run
+    assert evaluate(run, theirs.path).scores.n == 12
+    assert evaluate(run, theirs.path).left_out == ()
+
+
+def test_names_of_patients_count_only_where_both_sides_have_them(finished, cohort, tmp_path):
+    strangers = make_cohort(tmp_path / "a", n_patients=16, scans_each=1, first_seed=5000)
+    unnamed = in_class_folders(strangers, tmp_path / "unnamed", rename=lambda name: name.replace("_0", ""))
+    assert not unnamed.names_patients
+    assert evaluate(finished.run, unnamed.path).left_out == ()
+
+
 def test_a_file_learnt_under_another_name_is_left_out(finished, tmp_path):
     renamed = make_cohort(tmp_path / "raw", n_patients=16, prefix="renamed")  # the first visits of the run's patients
     evaluation = evaluate(finished.run, renamed.store(tmp_path / "other.zarr"))
@@ -82,7 +109,9 @@ def test_a_store_of_nothing_but_learnt_patients_cannot_be_scored(finished, cohor
         shutil.copy(cohort.raw / f"{scan}.nii.gz", target)
     shutil.copy(cohort.raw / "labels.csv", tmp_path / "raw")
     own = type(cohort)(tmp_path / "raw").store(tmp_path / "other.zarr")
-    with pytest.raises(ScoreError, match="no labelled scan"):
+    with pytest.raises(
+        ScoreError, match=r"no labelled scan is left to score, because the run has learnt from .* all \d+"
+    ):
         evaluate(finished.run, own)
 
 

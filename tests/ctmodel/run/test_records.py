@@ -27,6 +27,13 @@ def test_any_change_of_what_decides_a_store_changes_the_fingerprint(store_path, 
     assert store_differences(describe_store(changed, store_path.parent), describe_store(store, store_path.parent))
 
 
+def test_a_split_changes_the_fingerprint_and_none_leaves_it_as_it_was(store_path):
+    store = open_store(store_path)
+    divided = dataclasses.replace(store, splits=("train",) * len(store))
+    assert fingerprint(divided) != fingerprint(store)
+    assert fingerprint(dataclasses.replace(store, splits=("",) * len(store))) == fingerprint(store)
+
+
 def _changed(values):
     first, *others = values
     if isinstance(values, np.ndarray):

@@ -39,6 +39,7 @@ from ctmodel.training.fit import Trainer
 from ctmodel.training.train import divide, train
 from ctprep.conversion.convert import convert
 from ctprep.errors import StoreNotFound
+from ctprep.store.store import open_store
 from ctprep.volume.recipe import Recipe
 from tests.torture.training_kills import outcome_of
 
@@ -348,6 +349,36 @@ def test_three_classes_and_folds_are_trained_and_scored(tmp_path):
     assert set(result.scores.scores) == {"macro_auroc", "accuracy", "brier", "log_loss"} | recalls
     assert result.scores.n == 3
     assert result.scores.threshold.chosen_by == "likeliest"
+
+
+@pytest.fixture
+def divided(tmp_path):
+    """A store whose table divides its scans; one patient of each class is for validation, and one for the test."""
+    cohort = make_cohort(tmp_path / "raw", n_patients=8)
+    table = cohort.raw / "labels.csv"
+    header, *rows = table.read_text().splitlines()
+    subsets = ["validation", "validation", "test", "test", "train", "train", "train", "train", "train"]
+    lines = [f"{header},split", *(f"{row},{subset}" for row, subset in zip(rows, subsets, strict=True))]
+    table.write_text("\n".join(lines))
+    return cohort.store(tmp_path / "out.zarr")
+
+
+def test_the_split_that_the_data_came_with_is_trained_on_unless_told_otherwise(divided, tmp_path):
+    said = []
+    settings = dataclasses.replace(TINY, epochs=1)
+    result = train(divided, tmp_path / "run", settings, say=said.append)
+    parts = {row.patient: row.part for row in Run(result.run).split()}
+    assert [parts[f"p{n:02}"] for n in range(8)] == ["validation"] * 2 + ["test"] * 2 + ["train"] * 4
+    assert "note: split: that of the store is used; --no-use-split divides the patients anew" in said
+    store = open_store(divided)
+    anew = divide(store, dataclasses.replace(settings, use_split=False))
+    assert anew == divide(dataclasses.replace(store, splits=()), settings)
+    assert anew.parts != divide(store, settings).parts
+
+
+def test_folds_and_a_split_of_the_store_are_asked_about(divided):
+    with pytest.raises(SplitError, match=r"folds: 2, but the store has a split of its own.*--no-use-split"):
+        divide(open_store(divided), dataclasses.replace(TINY, folds=2))
 
 
 def test_scans_that_are_mixed_are_learned_as_what_they_are_of(store_path, tmp_path, monkeypatch):

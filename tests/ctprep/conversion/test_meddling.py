@@ -231,7 +231,8 @@ def test_the_voxels_of_a_pair_are_not_read_through_a_link_out_of_the_raw_folder(
     img.symlink_to(tmp_path / "secret.img")
     (rejected,) = convert(raw, tmp_path / "out.zarr").rejected
     assert (rejected.scan, rejected.code) == ("CT-0/pair", "unreadable")
-    assert rejected.reason == "pair.img: is a link out of the raw folder; copy there what it leads to"
+    way = "follow it with --follow-links, or copy its target there"
+    assert rejected.reason == f"pair.img: is a link out of the raw folder; {way}"
 
 
 def test_a_table_that_is_a_link_out_of_the_raw_folder_is_not_read(raw, tmp_path):

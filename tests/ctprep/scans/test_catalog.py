@@ -1,4 +1,5 @@
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -33,11 +34,11 @@ def test_hidden_files_and_stores_are_no_scans(tmp_path):
 
 
 def test_classes_map_folders_in_the_order_given_and_leave_the_others_out(tmp_path):
-    touch(tmp_path, "CT-0/1.nii", "CT-1/2.nii", "CT-2/3.nii", "masks/4.nii")
+    touch(tmp_path, "CT-0/1.nii", "CT-1/2.nii", "CT-2/3.nii", "other/4.nii")
     catalog = find_scans(tmp_path, classes={"normal": ["CT-0"], "abnormal": ["CT-1", "CT-2"]})
     assert catalog.classes == ("normal", "abnormal")
     assert found(catalog) == {"CT-0/1": "normal", "CT-1/2": "abnormal", "CT-2/3": "abnormal"}
-    assert catalog.left_out == {"masks": 1}
+    assert catalog.left_out == {"other": 1}
 
 
 def test_a_label_that_no_scan_has_is_told(tmp_path):
@@ -222,8 +223,8 @@ def test_blank_lines_before_the_header_are_passed_over(tmp_path, blank):
 
 def test_a_table_that_names_no_scan_of_the_folder_is_refused(tmp_path):
     touch(tmp_path, "a/1.nii", "a/2.nii")
-    table = write_table(tmp_path / "t.csv", "scan,label", "1,x", "2,y")
-    with pytest.raises(CatalogError, match="it names them like '1', they are named like 'a/1'"):
+    table = write_table(tmp_path / "t.csv", "scan,label", "7,x", "8,y")
+    with pytest.raises(CatalogError, match="it names them like '7', they are named like 'a/1'"):
         find_scans(tmp_path, labels=table)
 
 
@@ -264,7 +265,8 @@ names = st.text("abcXYZ019_-. é", min_size=1, max_size=8).filter(lambda name: n
 def test_every_file_becomes_one_scan_of_its_folder(tmp_path_factory, files):
     raw = tmp_path_factory.mktemp("raw")
     files = {(folder, name) for folder, name in files if not folder.endswith((".zarr", ".nii", ".hdr"))}
-    if files:
+    one_look = {re.sub(r"[\s_-]", "", folder).casefold() for folder, _ in files}
+    if files and len(one_look) == len({folder for folder, _ in files}):
         touch(raw, *(f"{folder}/{name}.nii.gz" for folder, name in files))
         expected = {f"{folder}/{name}": folder for folder, name in files}
         assert found(find_scans(raw)) == expected

@@ -47,5 +47,5 @@ def test_a_reader_gives_header_voxels_files_and_their_digest(tmp_path, suffix):
 
 def test_a_file_of_another_name_is_judged_by_its_bytes(tmp_path):
     assert read_header(write_scan(tmp_path / "a.nii").rename(tmp_path / "scan.bin")).grid.shape == (24, 20, 12)
-    with pytest.raises(Unreadable, match="is not NIfTI"):
+    with pytest.raises(Unreadable, match="is a MetaImage header"):
         read_header(write_metaimage(tmp_path / "a.mha").rename(tmp_path / "b.bin"))

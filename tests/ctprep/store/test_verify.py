@@ -9,6 +9,7 @@ import zarr
 
 from ctprep import convert
 from ctprep.errors import CatalogError, StoreNotFound
+from ctprep.scans.catalog import find_scans
 from ctprep.store.chunk import chunk_path, encode_chunk
 from ctprep.store.verify import verify
 from ctprep.volume.recipe import Recipe
@@ -32,6 +33,23 @@ def test_nothing_is_found_where_nothing_is_wrong(raw, tmp_path, dtype):
     verified = verify(done.store.path, raw=raw, sample=None)
     assert (verified.scans, verified.from_raw, verified.findings) == (6, 6, ())
     assert verified.digest == done.store.digest()
+
+
+def test_a_subset_that_no_conversion_writes_is_found(raw, tmp_path):
+    rows = [f"CT-{n // 3}/study_{n:04},{n},train" for n in range(6)]
+    (tmp_path / "t.csv").write_text("\n".join(["scan,label,split", *rows]))
+    path = convert(find_scans(raw, labels=tmp_path / "t.csv"), tmp_path / "out.zarr", recipe=SMALL).store.path
+    assert found(path) == []
+    zarr.open_group(path, mode="r+")["split"][0] = "tuning"
+    reseal(path)
+    assert found(path) == [("CT-0/study_0000", "its subset is 'tuning'; convert again with --rebuild")]
+
+
+def test_links_are_followed_to_the_sources(raw, store, tmp_path):
+    (tmp_path / "linked").mkdir()
+    for folder in raw.iterdir():
+        (tmp_path / "linked" / folder.name).symlink_to(folder)
+    assert found(store, raw=tmp_path / "linked", sample=None) == []
 
 
 def test_a_sample_of_the_sources_is_prepared_again(raw, store):
