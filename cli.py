@@ -3,12 +3,15 @@
 Nothing heavy is imported before a command runs, so that help is instant.
 """
 
+import faulthandler
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import partial, reduce
+from contextvars import ContextVar
+from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -36,6 +39,11 @@ WAYS_ON = {
 }
 """What an interrupted command leaves, and how to resume it."""
 
+STDERR = 2  # the descriptor that C++ code writes to, whatever sys.stderr is
+
+_terminal: ContextVar[int] = ContextVar("terminal", default=STDERR)
+"""The descriptor that messages go to."""
+
 Decorator = Callable[[Any], Any]
 Settings = TypeVar("Settings")
 
@@ -44,9 +52,9 @@ class Group(click.Group):
     """Commands whose errors are one line on stderr and exit code 1, never a traceback (unless CTPREP_DEBUG is set)."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run one command and end the process; `kill` ends it as Ctrl-C does: workers too, in one line."""
-        with ending_on_signals() as arrived:
-            return super().__call__(*args, obj=arrived, **kwargs)
+        """Run one command and end the process; Ctrl-C and `kill` end it in one line, and its worker processes too."""
+        with ending_on_signals(_say_interrupted):
+            return super().__call__(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -64,12 +72,58 @@ class Group(click.Group):
             for rejection in error.rejected if isinstance(error, NothingConverted) else ():
                 say(str(rejection), err=True)
             defect = f"unexpected {type(error).__name__}: {error}; set CTPREP_DEBUG=1 for a traceback, and report it"
-            message = message_of(error) or (_interrupted(ctx) if ctx.obj else defect)
-            raise click.ClickException(printable(message)) from None
+            raise click.ClickException(printable(message_of(error) or defect)) from None
 
 
 def _interrupted(ctx: click.Context) -> str:
-    return f"interrupted{WAYS_ON.get(ctx.invoked_subcommand or '', '')}"
+    return f"interrupted{WAYS_ON.get(ctx.find_root().invoked_subcommand or '', '')}"
+
+
+def _say_interrupted() -> None:
+    """Print the error of an interruption from a signal handler, where a stream may be in use; below a bar."""
+    if sys.stderr:
+        ctx = click.get_current_context(silent=True)
+        line = f"Error: {_interrupted(ctx) if ctx else 'interrupted'}\n"
+        os.write(_terminal.get(), ("\n" * sys.stderr.isatty() + line).encode())
+
+
+def own_process() -> None:
+    """Do to this process what no library may, before a command that uses TensorFlow: silence it, and keep freed memory.
+
+    Not even what TensorFlow calls errors is shown: those are of what is not used, as CUDA without a GPU.
+    """
+    from ctmodel.devices.memory import keep_freed_memory
+
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    keep_freed_memory()
+    with _held_back_stderr():
+        import ctmodel.devices.backend  # noqa: F401
+
+
+@contextmanager
+def _held_back_stderr() -> Iterator[None]:
+    """Keep what C++ code writes to stderr, and show it only if the block raises.
+
+    TensorFlow 2.21 logs its first lines before it has read TF_CPP_MIN_LOG_LEVEL.
+    """
+    if sys.stderr is None:  # it was closed
+        yield
+        return
+    with tempfile.TemporaryFile() as held:
+        sys.stderr.flush()
+        original = os.dup(STDERR)
+        before = _terminal.set(original)
+        os.dup2(held.fileno(), STDERR)
+        try:
+            yield
+        except BaseException:
+            held.seek(0)
+            os.write(original, held.read())
+            raise
+        finally:
+            os.dup2(original, STDERR)
+            _terminal.reset(before)
+            os.close(original)
 
 
 def say(line: str, *, err: bool = False) -> None:
@@ -192,6 +246,23 @@ def training_bar(epochs: int, *watchers: Callable[[Any], Any]) -> Iterator[Calla
                 watch(report)
 
         yield take
+
+
+@contextmanager
+def time_limit_to_meet(strategy: str) -> Iterator[Callable[[], None]]:
+    """End this process where other machines do not come, until the training has begun; give what says so.
+
+    TensorFlow waits for a machine that was there and is gone without an end, and holds Python's lock: nothing that
+    Python does would end it, nor would Ctrl-C.
+    """
+    from ctmodel.devices.workers import HEARTBEAT_SECONDS, MEETING_SECONDS
+
+    if strategy == "workers":
+        faulthandler.dump_traceback_later(2 * MEETING_SECONDS + HEARTBEAT_SECONDS, exit=True)
+    try:
+        yield faulthandler.cancel_dump_traceback_later
+    finally:
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _bar(total: int, unit: str, doing: str | None = None) -> Any:
@@ -358,13 +429,19 @@ def train(store: Path, run: Path, resume: bool, tensorboard: Path | None, as_jso
     Patients are divided into a training subset, a validation subset that selects the best epoch, and a test subset
     that is scored once. Everything is kept in the run folder.
     """
+    own_process()
     from ctmodel.views.board import Board
 
     execution, settings = chosen(Execution, typed), chosen(TrainSettings, typed)
     boards = [Board(tensorboard)] if tensorboard else []
-    with training_bar(settings.epochs, *boards) as progress:
+    with training_bar(settings.epochs, *boards) as progress, time_limit_to_meet(execution.strategy) as met:
+
+        def tell(line: str) -> None:
+            met()
+            say(line, err=True)
+
         how: dict[str, Any] = {"execution": execution, "resume": resume, "progress": progress}
-        result = training.train(store, run, settings, say=partial(say, err=True), **how)
+        result = training.train(store, run, settings, say=tell, **how)
     if result.is_chief:
         say(f"{run}: {result.status}, best epoch {result.best_epoch} of {result.epochs}", err=True)
         show(result.scores, as_json)
@@ -377,6 +454,7 @@ def train(store: Path, run: Path, resume: bool, tensorboard: Path | None, as_jso
 @options_of(TrainSettings, "augment", "flip", "seed")
 def augment(store: Path, scan: str, out: Path, augment: str, flip: bool, seed: int) -> None:
     """Draw SCAN of STORE as sixteen epochs of a training see it (but not mixed with others) into OUT.png."""
+    own_process()
     from ctmodel.views.augmented import write_augmented
 
     say(str(write_augmented(store, scan, out, strength=augment, flip=flip, seed=seed)))
@@ -391,6 +469,7 @@ def evaluate(run: Path, store: Path | None, as_json: bool) -> None:
 
     Scans whose patient or file was in the training or validation subset are left out.
     """
+    own_process()
     show(training.evaluate(run, store).scores, as_json)
 
 
@@ -400,6 +479,7 @@ def evaluate(run: Path, store: Path | None, as_json: bool) -> None:
 @as_json
 def predict(run: Path, scans: tuple[Path, ...], as_json: bool) -> None:
     """Predict the class of raw SCANS, prepared in the same way as the scans that RUN was trained on."""
+    own_process()
     n_rejected = 0
     with progress_bar(len(scans)) as advance:
         for prediction in training.predict_each(run, scans):

@@ -15,25 +15,39 @@ from ctprep.errors import CTPrepError, TargetError
 
 MOST_JSON_BYTES = 1 << 30
 
-UNFINISHED = ".writing"
+UNFINISHED = ".writing-"
 
 APPEARED = "move away what appeared in its place, and run it again"
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file under its final name only when all of it is written."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{UNFINISHED}")
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """Give a path to write to, and put what was written in the place of `path`; if the block raises, nothing is left.
+
+    Yields
+    ------
+    Path
+        In the same folder, ending alike, and no other process's.
+    """
+    temporary = path.with_name(f"{UNFINISHED}{os.getpid()}-{path.name}")
     try:
-        temporary.write_bytes(content)
+        yield temporary
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
 
 
-def is_unfinished(path: Path) -> bool:
-    """Tell whether a file is what a killed `write_whole` left."""
-    return path.name.startswith(".") and path.name.endswith(UNFINISHED)
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file under its final name only when all of it is written."""
+    with whole_file(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what killed processes left of `whole_file`; no other process may be writing in the folder."""
+    for leftover in list(folder.glob(f"{UNFINISHED}*")):
+        leftover.unlink()
 
 
 def open_regular(path: str | Path) -> FileIO:

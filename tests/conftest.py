@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 
-from ctprep.execution.stopping import SIGNALS
 from ctprep.store.seal import ROOT, seal
 
 settings.register_profile(
@@ -102,11 +101,3 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("the real scans are not beside this checkout (shared/data)")
     return SHARED_DATA
-
-
-@pytest.fixture(params=SIGNALS, ids=lambda number: number.name)
-def interrupting(request: pytest.FixtureRequest) -> Iterator[signal.Signals]:
-    """Give a signal whose handler raises."""
-    before = signal.signal(request.param, signal.default_int_handler)
-    yield request.param
-    signal.signal(request.param, before)

@@ -60,6 +60,7 @@ CTPREP_FOR_CTMODEL = {
     "errors",
     "execution.cores",
     "execution.stopping",
+    "files",
     "preparation",
     "settings",
     "store.store",
@@ -67,6 +68,28 @@ CTPREP_FOR_CTMODEL = {
     "volume.recipe",
 }
 """The bridge: what ctmodel may know of ctprep."""
+
+OF_THE_PROCESS = {
+    "signal.signal(": {"ctprep/execution/stopping.py"},
+    "pthread_sigmask": set(),
+    "sys.unraisablehook": set(),
+    "faulthandler.": {"cli.py"},
+    "os.dup2(": {"cli.py", "ctprep/execution/isolation.py"},
+    "mallopt": {"ctmodel/devices/memory.py"},
+    "keep_freed_memory()": {"cli.py", "ctmodel/devices/memory.py"},
+    "os.environ": {
+        "cli.py",
+        "ctmodel/devices/backend.py",
+        "ctmodel/devices/workers.py",
+        "ctprep/execution/cores.py",
+        "ctprep/execution/isolation.py",
+    },
+}
+"""What belongs to the process that a library is used in, and the only files that touch it.
+
+`stopping` installs handlers in a context that the command line alone enters, `isolation` is a process of its own, and
+`backend` sets what TensorFlow and Keras read when they are imported; `workers`, `cores` and `isolation` read.
+"""
 
 LIGHT = (
     "ctprep.volume.recipe",
@@ -194,6 +217,12 @@ def test_help_imports_nothing_heavy(module):
     code = f"import sys, {module}; print(sorted({heavy} & sys.modules.keys()))"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("touch", OF_THE_PROCESS)
+def test_a_library_leaves_the_process_alone(touch):
+    found = {path.relative_to(ROOT).as_posix() for path in sources() if touch in path.read_text()}
+    assert found == OF_THE_PROCESS[touch]
 
 
 @pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -7,10 +7,13 @@ import json
 import os
 import pty
 import shutil
+import signal
 import struct
 import subprocess
 import sys
 import termios
+import time
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -24,6 +27,7 @@ from ctprep.phantom.settings import CohortSettings
 from ctprep.settings import settings_of
 from ctprep.volume.recipe import Recipe
 from tests.conftest import write_scan
+from tests.processes import session_ends
 
 ROOT = Path(__file__).parents[1]
 GROUPS = {"ctprep": cli.ctprep, "ctmodel": cli.ctmodel}
@@ -131,7 +135,7 @@ def test_scans_whose_patient_nobody_named_are_told(raw, type_in):
 
 
 def test_the_positive_class_is_named_where_nobody_chose_it(raw, type_in):
-    note = "note: CT-1 is the positive class; if it is not, name both classes, the negative one first\n"
+    note = "note: CT-1 is the positive class; if it is not, name both with --classes\n"
     assert note in type_in("ctprep plan raw out.zarr").stdout
     assert note in type_in("ctprep convert raw out.zarr").stderr
     assert note not in type_in("ctprep plan raw out.zarr --classes ill=CT-1 --classes well=CT-0").stdout
@@ -141,9 +145,9 @@ def test_the_positive_class_is_named_where_nobody_chose_it(raw, type_in):
 
 def test_a_plan_lists_every_scan(raw, type_in):
     (raw / "CT-0" / "bad.nii.gz").write_bytes(b"text")
-    *notes, first = type_in("ctprep plan raw out.zarr").stdout.splitlines()[:3]
-    assert all(note.startswith("note: ") for note in notes)
-    assert first.startswith("reject  CT-0/bad  unreadable")
+    lines = type_in("ctprep plan raw out.zarr").stdout.splitlines()
+    notes = [line for line in lines if line.startswith("note: ")]
+    assert lines[len(notes)].startswith("reject  CT-0/bad  unreadable")
     planned = json.loads(type_in("ctprep plan raw out.zarr --json").stdout)
     assert [row["action"] for row in planned["rows"]] == ["reject"] + ["convert"] * 6
     assert planned["notes"] == [note.removeprefix("note: ") for note in notes]
@@ -297,14 +301,14 @@ def test_an_interruption_is_said_with_a_way_on(raw, type_in, monkeypatch):
     def interrupted(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(sys.modules["ctprep.conversion.convert"], "run_all", interrupted)
+    monkeypatch.setattr(import_module("ctprep.conversion.convert"), "run_all", interrupted)
     result = type_in("ctprep convert raw out.zarr")
     assert result.exit_code == 1
     assert "run the same command again" in one_line(result)
 
 
-REPLACED = """
-import click, cli, os, signal
+INTERRUPTED = """
+import click, cli, contextlib, os, signal
 
 @click.group(cls=cli.Group)
 def program():
@@ -312,27 +316,58 @@ def program():
 
 @program.command()
 def train():
-    try:
-        os.kill(os.getpid(), signal.SIGTERM)
-    except KeyboardInterrupt:
-        raise RuntimeError("pybind11 is surprised") from None
+    with {context}:
+        os.write(2, {noise})
+        os.kill(os.getpid(), signal.{signal})
 
 program(["train"])
 """
 
 
-def test_an_interruption_is_said_where_a_library_makes_an_error_of_its_own_of_it(tmp_path):
-    (tmp_path / "program.py").write_text(REPLACED)
+@pytest.mark.parametrize("number", ["SIGINT", "SIGTERM"])
+@pytest.mark.parametrize(
+    ("context", "noise"), [("contextlib.nullcontext()", b""), ("cli._held_back_stderr()", b"TensorFlow says much")]
+)
+def test_a_signal_ends_a_command_in_one_line(tmp_path, context, noise, number):
+    """Also while what TensorFlow writes to stderr is held back."""
+    (tmp_path / "program.py").write_text(INTERRUPTED.format(context=context, noise=noise, signal=number))
     done = in_shell(f"{sys.executable} program.py", tmp_path)
     said = "Error: interrupted; finished steps are kept: add --resume to continue at the same step\n"
     assert (done.returncode, done.stderr) == (1, said)
+
+
+def test_what_is_held_back_is_shown_when_it_explains_an_error(tmp_path):
+    code = "import cli, os\nwith cli._held_back_stderr():\n    os.write(2, b'no such symbol ')\n    raise ImportError"
+    done = in_shell(f'{sys.executable} -c "{code}"', tmp_path)
+    assert done.stderr.startswith("no such symbol Traceback")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_phantom_leaves_nothing(tmp_path, number):
+    command = [sys.executable, "-c", "import cli; cli.ctprep()", "phantom", "raw", "--scans", "500", "--workers", "2"]
+    with subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        while not list(tmp_path.rglob("*.nii.gz")):
+            assert process.poll() is None
+            time.sleep(0.01)
+        os.killpg(process.pid, number)
+        _, errors = process.communicate(timeout=60)
+    assert (process.returncode, errors) == (1, "Error: interrupted\n")
+    assert session_ends(process.pid)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_defect_is_one_line_too_unless_asked_for_more(raw, type_in, monkeypatch):
     def defect(*args, **kwargs):
         raise ZeroDivisionError("a\ndefect")
 
-    monkeypatch.setattr(sys.modules["ctprep.conversion.convert"], "run_all", defect)
+    monkeypatch.setattr(import_module("ctprep.conversion.convert"), "run_all", defect)
     result = type_in("ctprep convert raw out.zarr")
     assert result.exit_code == 1
     assert one_line(result).startswith(r"Error: unexpected ZeroDivisionError: a\ndefect; set CTPREP_DEBUG=1")
@@ -408,14 +443,15 @@ def test_every_option_of_the_source_reaches_the_catalog(tmp_path, raw, type_in):
     columns = "--scan-column which --label-column what --patient-column whose --split-column where"
     line = f"ctprep plan studies out.zarr --labels t.csv {columns} --follow-links --exclude study_0005.nii.gz --json"
     result = type_in(line)
-    assert len(json.loads(result.stdout)["rows"]) == 10
-    assert "left out: 2 by --exclude study_0005.nii.gz" in result.stderr
-    assert "note: split: 5 train, 5 test; a training uses it" in result.stderr
+    planned = json.loads(result.stdout)
+    assert len(planned["rows"]) == 10
+    assert "left out: 2 by --exclude study_0005.nii.gz" in planned["notes"]
+    assert any(note.startswith("split: 5 train, 5 test; a training uses it") for note in planned["notes"])
     folders = type_in("ctprep plan studies out.zarr --follow-links --split-folders")
-    assert "note: split: the folders train, test are kept as one" in folders.stderr
+    assert "note: split: the folders train, test are kept as one" in folders.stdout
     (raw / "CT-0/study_0000_mask.nii.gz").symlink_to("study_0000.nii.gz")
-    assert "left out: 1 that look like masks" in type_in("ctprep plan raw out.zarr").stderr
-    assert "7 to convert" in type_in("ctprep plan raw out.zarr --include-masks").stderr
+    assert "left out: 1 that look like masks" in type_in("ctprep plan raw out.zarr").stdout
+    assert "7 to convert" in type_in("ctprep plan raw out.zarr --include-masks").stdout
 
 
 def on_terminal(code, columns=80):
@@ -447,6 +483,7 @@ def as_shown(line):
 PREDICTING = """
 import cli
 from pathlib import Path
+cli.own_process()
 from ctmodel.prediction.predict import Prediction
 with cli.progress_bar(3) as advance:
     for name in "ab":

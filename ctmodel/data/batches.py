@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ctmodel.devices.memory import Pool, keep_freed_memory
+from ctmodel.devices.memory import Pool
 from ctmodel.errors import BadVolume, StoreChanged
 from ctprep.errors import StoreError
 from ctprep.execution.cores import available_cores
@@ -80,7 +80,6 @@ class VolumeReader:
         self._store = store
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="volumes")
         self._pool = Pool()
-        keep_freed_memory()
 
     def check(self, rows: np.ndarray) -> None:
         """Raise `BadVolume` for the first row whose volume is missing or another's; damage is found on reading.

@@ -16,7 +16,6 @@ from ctmodel.data.batches import Batch, VolumeReader
 from ctmodel.data.prefetch import mapped
 from ctmodel.data.residency import OnDevice, OnHost, Volumes
 from ctmodel.devices.backend import accelerator, tf
-from ctprep.execution.stopping import uninterrupted
 
 UINT8_STEPS = 254  # 1.0 in a store of bytes
 PREFETCHED = 2  # batches ready on the device's side
@@ -24,7 +23,6 @@ BLOCK_BYTES = 32 << 20  # of volumes in a block that is read
 HELD_BLOCK_BYTES = 64 << 20  # in one that is copied from memory, which is quicker: the crossing weighs more
 BLOCKS_AHEAD = 2  # under way beside the one in hand
 BLOCK_BATCHES = 64  # in a block of small volumes
-_END = object()
 
 Draw = Callable[[np.ndarray], tuple[Any, Any]]
 
@@ -262,20 +260,10 @@ def _recording(source: Callable[[], Iterable], raised: list[Exception]) -> Calla
 
 
 def _reraising(elements: Iterable, raised: list[Exception]) -> Iterator:
-    """Yield a dataset's elements; what its generator raised is raised as it was.
-
-    An interruption waits for the next element: in its midst, TensorFlow turns it into an error, or loses it.
-    """
-    with uninterrupted():
-        remaining = iter(elements)
-    while True:
-        try:
-            with uninterrupted():
-                element = next(remaining, _END)
-        except tf.errors.OpError:
-            if raised:
-                raise raised[0] from None
-            raise
-        if element is _END:
-            return
-        yield element
+    """Yield a dataset's elements; what its generator raised is raised as it was."""
+    try:
+        yield from elements
+    except tf.errors.OpError:
+        if raised:
+            raise raised[0] from None
+        raise

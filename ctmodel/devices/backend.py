@@ -1,14 +1,10 @@
-"""Where TensorFlow and Keras enter: quiet, reproducible, and with a clear error when they are missing.
+"""Where TensorFlow and Keras enter: set up before their first use, and with a clear error when they are missing.
 
-Every other module takes `keras` and `tf` from here, so that both are set up before their first use.
+Every other module takes `keras` and `tf` from here.
 """
 
 import contextlib
-import faulthandler
 import os
-import sys
-import tempfile
-from collections.abc import Iterator
 from typing import Any
 
 from ctmodel.devices.processor import choose_onednn
@@ -16,31 +12,6 @@ from ctmodel.errors import MissingTensorFlow
 from ctprep.execution.cores import available_cores
 
 ON_GPU = "GPU"
-
-STDERR = 2  # the descriptor that TensorFlow's C++ code writes to, whatever sys.stderr is
-
-
-@contextlib.contextmanager
-def _held_back_stderr() -> Iterator[None]:
-    """Keep what C++ code writes to stderr, and show it only if the block raises.
-
-    TensorFlow 2.21 logs its first lines before it has read TF_CPP_MIN_LOG_LEVEL, so that the variable alone
-    does not silence them.
-    """
-    with tempfile.TemporaryFile() as held:
-        if sys.stderr:  # None where it was closed
-            sys.stderr.flush()
-        original = os.dup(STDERR)
-        os.dup2(held.fileno(), STDERR)
-        try:
-            yield
-        except BaseException:
-            held.seek(0)
-            os.write(original, held.read())
-            raise
-        finally:
-            os.dup2(original, STDERR)
-            os.close(original)
 
 
 def _share_gpu_memory() -> None:
@@ -58,19 +29,17 @@ def _keep_to_own_cores() -> None:
         tf.config.threading.set_inter_op_parallelism_threads(cores)
 
 
-# Not even what it calls errors: those are of what is not used, as CUDA without a GPU; real ones are raised.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Both read these when they are imported, and have no other switch; what the user has set stays.
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 choose_onednn(os.environ)
 try:
-    with _held_back_stderr():
-        import tensorflow as tf
+    import tensorflow as tf
 
-        _share_gpu_memory()
-        _keep_to_own_cores()
-        import keras
-        from tensorflow.python.client import device_lib
-        from tensorflow.python.util import _pywrap_util_port
+    _share_gpu_memory()
+    _keep_to_own_cores()
+    import keras
+    from tensorflow.python.client import device_lib
+    from tensorflow.python.util import _pywrap_util_port
 except ImportError as error:
     raise MissingTensorFlow(
         f"TensorFlow: cannot be imported ({error}); install it with: pip install '.[train]'"
@@ -106,7 +75,7 @@ def make_workers_strategy(jobs: dict[str, tuple[str, ...]], *, within: float, he
     jobs : dict of str to tuple of str
         The addresses of each kind of task, the chief's first; TensorFlow reads the same from `TF_CONFIG`.
     within : float
-        Seconds after which it is an error, or at last the end of the process, if another has ended meanwhile.
+        Seconds after which it is an error if another has ended meanwhile.
     heartbeat : float
         Seconds without a sign of life after which a machine is gone.
 
@@ -134,12 +103,7 @@ def make_workers_strategy(jobs: dict[str, tuple[str, ...]], *, within: float, he
             for job, addresses in jobs.items()
         ],
     )
-    # TensorFlow waits for the others without an end, and holds Python's lock: nothing else would end it.
-    faulthandler.dump_traceback_later(within + heartbeat, exit=True)
-    try:
-        return tf.distribute.MultiWorkerMirroredStrategy()
-    finally:
-        faulthandler.cancel_dump_traceback_later()
+    return tf.distribute.MultiWorkerMirroredStrategy()
 
 
 def kernels() -> str:

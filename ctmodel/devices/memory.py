@@ -7,7 +7,6 @@ import re
 import threading
 import weakref
 from contextlib import suppress
-from functools import cache
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -64,10 +63,10 @@ def _give_back(free: list[mmap.mmap], memory: mmap.mmap) -> None:
         free.append(memory)
 
 
-@cache
 def keep_freed_memory() -> bool:
     """Let this process keep what it frees for what it needs next; tell whether the C library could be told so.
 
+    For the program that owns the process, as the command line does; no library may decide it.
     glibc gives blocks of some size back to the system at once, and inflating a volume needs 768 KiB for a moment.
     TensorFlow lowers the threshold of trimming again when it first runs a generator; the padding holds nevertheless.
     """

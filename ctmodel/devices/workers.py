@@ -1,4 +1,4 @@
-"""Several machines that train one network: what they tell each other, and what becomes of them if one is gone.
+"""How a training is distributed over devices and machines: who computes what, and what machines tell each other.
 
 Each runs the same command in a process of its own, with `TF_CONFIG` as TensorFlow knows it. The first of them, the
 chief, writes the run folder; the others write nothing.
@@ -34,16 +34,16 @@ GONE = (
 
 
 @dataclass(frozen=True)
-class Team:
-    """The machines that share each batch; one of one, where there are no workers.
+class Distribution:
+    """How each batch is distributed; over one machine, where there are no workers.
 
     Attributes
     ----------
     strategy : tf.distribute.Strategy
     place : int
-        Which one this is; 0 is the chief.
+        Which machine this is; 0 is the chief.
     size : int
-        How many there are.
+        How many machines there are.
     """
 
     strategy: Any
@@ -55,11 +55,11 @@ class Team:
         """Whether this machine writes the run folder."""
         return self.place == 0
 
-    def own(self, rows: np.ndarray) -> np.ndarray:
-        """Return this machine's part of some rows."""
+    def shard(self, rows: np.ndarray) -> np.ndarray:
+        """Return this machine's shard of some rows."""
         return replica_part(rows, self.place, self.size)
 
-    def gathered(self, values: np.ndarray) -> np.ndarray:
+    def all_gather(self, values: np.ndarray) -> np.ndarray:
         """Return what all machines have of an (n, m) float64 array, in their order; each has to call it."""
         return values if self.size == 1 else self._gather(tf.constant(values, tf.float64)).numpy()
 
@@ -69,30 +69,30 @@ class Team:
         signature = [tf.TensorSpec((None, None), tf.float64)]
         return tf.function(lambda values: self.strategy.gather(values, axis=0), input_signature=signature)
 
-    def words(self, text: str) -> list[str]:
+    def all_gather_text(self, text: str) -> list[str]:
         """Return what each machine says; each has to call it."""
         letters = np.frombuffer(text.encode(), np.uint8)[:, None]
-        lengths = self.gathered(np.array([letters.shape[:1]]))
+        lengths = self.all_gather(np.array([letters.shape[:1]]))
         ends = np.cumsum(lengths.astype(int))
-        return [word.astype(np.uint8).tobytes().decode() for word in np.split(self.gathered(letters), ends[:-1])]
+        return [word.astype(np.uint8).tobytes().decode() for word in np.split(self.all_gather(letters), ends[:-1])]
 
-    def word_of_chief(self, make: Callable[[], Any]) -> Any:
+    def from_chief(self, make: Callable[[], Any]) -> Any:
         """Let the chief do something, and return on all machines what it returned there: what JSON can hold."""
         if self.size == 1:
             return make()
-        return json.loads(self.words(json.dumps(make()) if self.is_chief else "")[0])
+        return json.loads(self.all_gather_text(json.dumps(make()) if self.is_chief else "")[0])
 
-    def last_word_of_chief(self, make: Callable[[], Any]) -> Any:
+    def from_chief_at_last(self, make: Callable[[], Any]) -> Any:
         """Return what the chief did on all machines that are still there; the chief needs none of them any more."""
         if not self.is_chief:
-            return self.word_of_chief(make)
+            return self.from_chief(make)
         made = make()
         with contextlib.suppress(*GONE):
-            self.word_of_chief(lambda: made)
+            self.from_chief(lambda: made)
         return made
 
-    def agree(self, facts: dict[str, Any]) -> None:
-        """See that all machines know the same.
+    def check_equal(self, facts: dict[str, Any]) -> None:
+        """Check that all machines know the same.
 
         Raises
         ------
@@ -101,7 +101,7 @@ class Team:
         """
         if self.size == 1:
             return
-        chief, *others = map(json.loads, self.words(json.dumps(facts)))
+        chief, *others = map(json.loads, self.all_gather_text(json.dumps(facts)))
         for place, other in enumerate(others, start=1):
             names = [name for name in chief if other.get(name) != chief[name]]
             if names:
@@ -112,8 +112,8 @@ class Team:
                 )
 
     @contextlib.contextmanager
-    def together(self) -> Iterator[None]:
-        """Say of what a block does together with other machines that one of these is gone.
+    def translate_errors(self) -> Iterator[None]:
+        """Raise, of what a block does together with other machines, that one of these is gone.
 
         Raises
         ------
@@ -131,8 +131,11 @@ class Team:
             ) from error
 
 
-def gather_team(name: str) -> Team:
-    """Return the team of a strategy's name; of "workers" when all machines of `TF_CONFIG` are there.
+def distribute(name: str) -> Distribution:
+    """Return the distribution of a strategy's name; of "workers" when all machines of `TF_CONFIG` are there.
+
+    TensorFlow may wait for a machine that is gone after that without an end, and cannot be interrupted: a program that
+    trains on several machines sets itself a time limit, as `ctmodel train` does.
 
     Raises
     ------
@@ -142,7 +145,7 @@ def gather_team(name: str) -> Team:
         If a machine is not there within MEETING_SECONDS.
     """
     if name != "workers":
-        return Team(choose_strategy(name))
+        return Distribution(choose_strategy(name))
     cluster = read_cluster(os.environ.get("TF_CONFIG", ""))  # the variable that TensorFlow itself reads
     if is_in_use():
         raise SettingsError("strategy: workers, but TensorFlow is in use already; train in a process of its own")
@@ -151,7 +154,7 @@ def gather_team(name: str) -> Team:
         strategy = make_workers_strategy(cluster.jobs, within=MEETING_SECONDS, heartbeat=HEARTBEAT_SECONDS)
     except tf.errors.OpError as error:
         raise WorkerGone(f"workers: could not begin ({_first_line(error)}); start all of them again") from error
-    return Team(strategy, cluster.place, len(cluster.addresses))
+    return Distribution(strategy, cluster.place, len(cluster.addresses))
 
 
 def _first_line(error: Exception) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 from ctmodel.data.batches import VolumeReader
 from ctmodel.data.order import cut_batches
 from ctmodel.data.pipeline import plain_batches, to_input
+from ctmodel.data.split import merge_patients
 from ctmodel.devices.backend import accelerator, keras, tf
 from ctmodel.devices.precision import precision_for_predictions
 from ctmodel.errors import NetworkError
@@ -19,6 +20,7 @@ from ctmodel.networks.build import build, class_probabilities
 from ctmodel.run.checkpoint import load_weights
 from ctmodel.run.run_folder import Run
 from ctmodel.scoring.scores import Predictions
+from ctprep.execution.stopping import stop_if_asked
 from ctprep.store.store import Store
 
 # A GPU picks its algorithm, and so the rounding, by the size of the batch: shorter batches are filled up. Two cores
@@ -67,7 +69,10 @@ class Predictor:
         return self._of_inputs(to_input(volumes[batch]) for batch in batches)
 
     def _of_inputs(self, inputs: Iterable) -> np.ndarray:
-        outputs = [self._outputs(batch) for batch in inputs]
+        outputs = []
+        for batch in inputs:
+            stop_if_asked()  # a training that looks at its validation subset
+            outputs.append(self._outputs(batch))
         probabilities = class_probabilities(np.concatenate([np.empty((0, self._n_outputs)), *outputs]))
         if self._weights and not np.all(np.isfinite(probabilities)):
             raise NetworkError(f"{self._weights}: its network's outputs are no numbers; restore it or train again")
@@ -97,10 +102,14 @@ def load_predictor(run: Run) -> Predictor:
 
 
 def predict_rows(predictor: Predictor, store: Store, reader: VolumeReader, rows: np.ndarray) -> Predictions:
-    """Return what a network says of some rows of a store, beside what is known of them."""
+    """Return what a network says of some rows of a store, beside what is known of them.
+
+    Patients are merged as in a split: scans of equal volumes say no more than one of them, whatever their names.
+    """
+    patients = merge_patients(store.patients, store.checksums.tolist())
     return Predictions(
         scans=tuple(store.scans[row] for row in rows),
-        patients=tuple(store.patients[row] for row in rows),
+        patients=tuple(patients[row] for row in rows),
         labels=store.labels[rows],
         probabilities=predictor.of_rows(reader, rows),
     )

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ctmodel.errors import RunDamaged, RunMissing
-
-PARTIAL = ".partial-"
+from ctprep.files import whole_file as unsynced_file
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 """What a text begins with that a spreadsheet would calculate, or take its first letter away (OWASP, CSV injection)."""
@@ -32,19 +31,15 @@ def whole_file(path: Path, *, former: Path | None = None) -> Iterator[Path]:
     Yields
     ------
     Path
-        In the same folder, ending alike.
+        In the same folder, ending alike, and no other process's.
     """
-    partial = path.with_name(f"{PARTIAL}{path.name}")
-    try:
+    with unsynced_file(path) as partial:
         yield partial
         with partial.open("rb+") as written:
             os.fsync(written.fileno())
         if former:
             with contextlib.suppress(FileNotFoundError):  # this is the first
                 path.replace(former)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def sha256_of(path: Path) -> str:

@@ -23,11 +23,12 @@ from ctmodel.errors import (
     RunMismatch,
     RunMissing,
 )
-from ctmodel.run.files import PARTIAL, json_bytes, read_csv, read_json, sha256_of, write_csv, write_json
+from ctmodel.run.files import json_bytes, read_csv, read_json, sha256_of, write_csv, write_json
 from ctmodel.run.history import Epoch
 from ctmodel.run.records import NetworkRecord, SplitRow, StoreRecord, store_differences
 from ctmodel.scoring.scores import Predictions, Scores
 from ctmodel.settings import TrainSettings, differences
+from ctprep.files import UNFINISHED, remove_unfinished
 
 SPLIT_COLUMNS = tuple(field.name for field in fields(SplitRow))
 HISTORY_COLUMNS = tuple(field.name for field in fields(Epoch))
@@ -78,6 +79,7 @@ class Run:
         with lock:
             with self._written():
                 self._lock(lock.fileno())
+                remove_unfinished(self.path)
             try:
                 yield
             finally:
@@ -129,7 +131,7 @@ class Run:
         if not self.path.is_dir():
             return not self.path.exists()
         names = {file.name for file in self.path.iterdir()} - {LOCK}
-        found = {name for name in names if not name.startswith(PARTIAL)}
+        found = {name for name in names if not name.startswith(UNFINISHED)}
         # Only from the first on, in the order of writing: a folder with a split.csv alone is somebody else's.
         return found in [set(BEGUN[:n]) for n in range(len(BEGUN))]
 

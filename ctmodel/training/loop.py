@@ -4,8 +4,9 @@ It is a loop of our own and not `keras.Model.fit`, which begins at an epoch's fi
 network thought of each scan without a second pass, and does not tell the time of a step from that of waiting for it.
 """
 
+import contextlib
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,22 +20,22 @@ from ctmodel.data.prefetch import started
 from ctmodel.data.residency import settle
 from ctmodel.data.split import Split
 from ctmodel.devices.backend import keras
-from ctmodel.devices.workers import Team
+from ctmodel.devices.workers import Distribution
 from ctmodel.errors import BadVolume, StoreChanged, TrainingDiverged
 from ctmodel.networks.build import class_probabilities
 from ctmodel.prediction.inference import Predictor
-from ctmodel.run.checkpoint import Checkpoint, load_latest, save_checkpoint
+from ctmodel.run.checkpoint import Checkpoint, load_latest
 from ctmodel.run.history import Epoch, EpochReport, Pace, best_epoch, is_over
 from ctmodel.run.run_folder import Run
 from ctmodel.scoring import metrics
 from ctmodel.settings import Execution, TrainSettings
 from ctmodel.training.fit import Trainer, class_weights, learning_rate
 from ctprep.errors import TargetError
-from ctprep.execution.stopping import uninterrupted
+from ctprep.execution.stopping import in_steps, stop_if_asked
 from ctprep.store.store import Store
 
 BETWEEN_STEPS = (KeyboardInterrupt, BadVolume, StoreChanged, TargetError, OSError)
-"""What may stop a training while its state is whole: a signal, the store, or a disk that what is told goes to."""
+"""What may stop a training between two steps: a signal, the store, or a disk that what is told goes to."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +48,8 @@ class Task:
     reader: VolumeReader
     split: Split
     run: Run
+    save: Callable[[Checkpoint], object]
+    write_history: Callable[[Sequence[Epoch]], object]
     progress: Callable[[EpochReport], object]
     say: Callable[[str], object]
 
@@ -59,8 +62,8 @@ class Loop:
     task : Task
     model : keras.Model
         With fresh weights.
-    team : Team
-        In the scope of whose strategy it was built. Only its chief writes.
+    distribution : Distribution
+        In the scope of whose strategy the network was built.
 
     Attributes
     ----------
@@ -73,20 +76,21 @@ class Loop:
         If there are checkpoints, and none is whole.
     """
 
-    def __init__(self, task: Task, model: keras.Model, *, team: Team) -> None:
-        self._task, self._team = task, team
+    def __init__(self, task: Task, model: keras.Model, *, distribution: Distribution) -> None:
+        self._task, self._distribution = task, distribution
         self._weights = class_weights(
             task.store.labels[task.split.rows("train")],
             n_classes=len(task.store.classes),
             balanced=task.settings.class_weights,
         )
-        self._trainer = Trainer(model, self._weights, strategy=team.strategy, xla=task.settings.xla)
+        self._trainer = Trainer(model, self._weights, strategy=distribution.strategy, xla=task.settings.xla)
         self._predictor = Predictor(model)
         self.history: list[Epoch] = []
         self._best: list[np.ndarray] = []
         self._steps = 0  # of the epoch under way, of which the following tell
         self._rows: list[np.ndarray] = []
         self._outputs: list[Any] = []
+        self._is_whole = True  # no step is under way
         self._restore()
         self._augmentation = augmentation_of(
             task.settings.augment, flip=task.settings.flip, nearest=task.settings.interpolation == "nearest"
@@ -101,16 +105,18 @@ class Loop:
             self._trainer.restore(found.variables)
             self.history, self._best = list(found.history), list(found.best)
             self._steps, self._rows, self._outputs = found.steps, [found.rows], [found.outputs]
-        self._team.agree({"epochs that are over": len(self.history), "steps that are over": self._steps})
+        self._distribution.check_equal({"epochs that are over": len(self.history), "steps that are over": self._steps})
 
     def run(self) -> None:
         """Train until the settings say stop; what stops it before, between two steps, leaves a checkpoint."""
         settings = self._task.settings
         try:
-            while not is_over(self.history, epochs=settings.epochs, patience=settings.patience):
-                self._run_epoch()
+            with in_steps():
+                while not is_over(self.history, epochs=settings.epochs, patience=settings.patience):
+                    self._run_epoch()
         except BETWEEN_STEPS:
-            self._save()
+            if self._is_whole:  # Ctrl-C in a program of the user's own may strike in the midst of a step
+                self._save()
             raise
         self._save()
 
@@ -127,32 +133,39 @@ class Loop:
         self._trainer.learn_at(step_size)
         for rows, volumes in timed(self._upcoming, pace):
             self._take_step(rows, volumes)
+            stop_if_asked()
             self._save_if_due()
         if number + 1 < settings.epochs:
             self._upcoming = started(self._batches(number + 1))  # takes about 0.1 s, in which we validate
         epoch = Epoch(number + 1, step_size, *self._training_scores(), *self._validation_scores())
         is_best = self._end_epoch(epoch)
-        if self._team.is_chief:
-            self._task.run.write_history(self.history)
+        self._task.write_history(self.history)
         self._save_if_due()
         self._task.progress(EpochReport(epoch, settings.epochs, time.monotonic() - begun, pace, is_best))
 
     def _batches(self, epoch: int, *, first_step: int = 0) -> Iterator[tuple[np.ndarray, Any]]:
-        """Return the rows of each batch from a step on, and this machine's part of its volumes."""
+        """Return the rows of each batch from a step on, and our shard of its volumes."""
         settings, rows = self._task.settings, self._task.split.rows("train")
         drawn_by = {"seed": settings.seed, "epoch": epoch}
         batches = epoch_batches(rows, batch_size=settings.batch_size, first_step=first_step, **drawn_by)
-        own = [self._team.own(batch) for batch in batches]
-        parts = training_epoch(self._volumes, own, augmentation=self._augmentation, **drawn_by)
-        return zip(batches, (volumes for _, volumes in parts), strict=True)
+        own = [self._distribution.shard(batch) for batch in batches]
+        shards = training_epoch(self._volumes, own, augmentation=self._augmentation, **drawn_by)
+        return zip(batches, (volumes for _, volumes in shards), strict=True)
 
     def _take_step(self, rows: np.ndarray, volumes: Any) -> None:
-        with uninterrupted():
+        with self._one_step():
             self._outputs.append(self._trainer.step(volumes, self._shares(rows)))
             self._rows.append(rows)
             self._steps += 1
         if self._steps > 1:  # a GPU works on this step while we fetch the next batch, but is never two ahead
             self._outputs[-2] = np.asarray(self._outputs[-2])
+
+    @contextlib.contextmanager
+    def _one_step(self) -> Iterator[None]:
+        """Know whether the block, after which alone the state is whole again, was left early."""
+        self._is_whole = False
+        yield
+        self._is_whole = True
 
     def _shares(self, rows: np.ndarray) -> Any:
         """Return how much of each class the scans of a batch are, (n, classes)."""
@@ -164,7 +177,7 @@ class Loop:
 
     def _end_epoch(self, epoch: Epoch) -> bool:
         """Count an epoch; return whether it is the best so far."""
-        with uninterrupted():
+        with self._one_step():
             self.history.append(epoch)
             is_best = best_epoch(self.history) is epoch
             if is_best:
@@ -179,7 +192,8 @@ class Loop:
 
     def _validation_scores(self) -> tuple[float, float, float]:
         rows = self._task.split.rows("validation")
-        chances = self._team.gathered(self._predictor.of_rows(self._task.reader, self._team.own(rows)))
+        own = self._predictor.of_rows(self._task.reader, self._distribution.shard(rows))
+        chances = self._distribution.all_gather(own)
         if not np.all(np.isfinite(chances)):
             raise TrainingDiverged(
                 f"{self._task.run.path}: the network's outputs are no numbers in epoch {len(self.history) + 1}; "
@@ -192,9 +206,7 @@ class Loop:
             self._save()
 
     def _save(self) -> None:
-        """Write a checkpoint, and keep the one before; no machine needs another for it."""
-        if not self._team.is_chief:
-            return
+        """Save all that the training needs to go on."""
         none = np.empty((0, self._trainer.model.output_shape[-1]), np.float32)
         checkpoint = Checkpoint(
             variables=self._trainer.state(),
@@ -204,7 +216,7 @@ class Loop:
             rows=np.concatenate([np.empty(0, np.int64), *self._rows]),
             outputs=np.concatenate([none, *self._outputs]),
         )
-        save_checkpoint(self._task.run.checkpoint, checkpoint, former=self._task.run.former_checkpoint)
+        self._task.save(checkpoint)
         self._saved = time.monotonic()
 
 

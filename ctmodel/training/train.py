@@ -17,11 +17,11 @@ from ctmodel.devices.backend import ON_GPU, kernels, make_reproducible
 from ctmodel.devices.precision import choose_precision
 from ctmodel.devices.processor import ONEDNN_SWITCH
 from ctmodel.devices.replicas import check_enough, describe_devices
-from ctmodel.devices.workers import Team, gather_team
+from ctmodel.devices.workers import Distribution, distribute
 from ctmodel.errors import RunError, SettingsError, SplitError
 from ctmodel.networks.build import build
 from ctmodel.prediction.inference import load_predictor, predict_rows
-from ctmodel.run.checkpoint import save_weights
+from ctmodel.run.checkpoint import save_checkpoint, save_weights
 from ctmodel.run.doubts import score_own
 from ctmodel.run.history import EpochReport, best_epoch
 from ctmodel.run.records import UNKNOWN_KERNELS, NetworkRecord, describe_store, fingerprint, split_rows
@@ -41,7 +41,7 @@ WAYS_BACK_TO = {"oneDNN": f"set {ONEDNN_SWITCH}=1", "Eigen": f"set {ONEDNN_SWITC
 DEFAULTS, CAREFULLY = TrainSettings(), Execution()
 
 
-def _say_nothing(_: object) -> None:
+def _ignore(_: object) -> None:
     """Take no notice."""
 
 
@@ -84,8 +84,8 @@ def train(
     *,
     execution: Execution = CAREFULLY,
     resume: bool = False,
-    progress: Callable[[EpochReport], object] = _say_nothing,
-    say: Callable[[str], object] = _say_nothing,
+    progress: Callable[[EpochReport], object] = _ignore,
+    say: Callable[[str], object] = _ignore,
 ) -> RunResult:
     """Train a network on a store, and score it on patients that it has not seen.
 
@@ -127,7 +127,8 @@ def train(
     WorkerGone
         If another machine is not there, or not any more.
     KeyboardInterrupt
-        As soon as a checkpoint is written, if a signal raises one.
+        Of Ctrl-C, as ever; if it struck between two steps, and under `ctprep.execution.stopping.ending_on_signals`
+        in any case, a checkpoint is written before.
     ctprep.errors.StoreError
         If there is no readable store.
 
@@ -141,20 +142,22 @@ def train(
     if Path(run).resolve().is_relative_to(opened.path.resolve()):
         raise RunError(f"{run}: lies in the store {opened.path}, which must stay as it is; choose another folder")
     reader.check(np.flatnonzero(opened.labels >= 0))
-    task = Task(settings, execution, opened, reader, divide(opened, settings), Run(run), progress, say)
+    folder = Run(run)
+    save = partial(save_checkpoint, folder.checkpoint, former=folder.former_checkpoint)
+    split = divide(opened, settings)
+    task = Task(settings, execution, opened, reader, split, folder, save, folder.write_history, progress, say)
     for note in task.split.notes:
         say(f"note: {note}")
     make_reproducible(settings.seed)
-    team = _gather(task)
+    distribution = _distribute(task)
     network = _network(task, resume=resume)
-    with team.together():
-        if team.size > 1:
-            team.agree(settings.to_dict() | {"precision": network.precision, "store": fingerprint(opened)})
-        return _train_as(team, task if team.is_chief else _quietly(task, team), network, resume=resume)
+    with distribution.translate_errors():
+        distribution.check_equal(settings.to_dict() | {"precision": network.precision, "store": fingerprint(opened)})
+        return _train_on(distribution, task, network, resume=resume)
 
 
-def _gather(task: Task) -> Team:
-    """Return who shares each batch, if the settings allow it."""
+def _distribute(task: Task) -> Distribution:
+    """Return how each batch is distributed, if the settings allow it."""
     settings, strategy = task.settings, task.execution.strategy
     if strategy == "workers" and settings.xla:
         raise SettingsError("xla: compiles for one device, not for workers; leave --xla out")
@@ -162,41 +165,40 @@ def _gather(task: Task) -> Team:
         raise SettingsError(
             f"augment: {settings.augment} mixes scans of a batch, of which each worker has a share; choose light"
         )
-    team = gather_team(strategy)
-    n_replicas = team.strategy.num_replicas_in_sync
+    distribution = distribute(strategy)
+    n_replicas = distribution.strategy.num_replicas_in_sync
     check_enough(n_replicas, n_rows=len(task.split.rows("train")), batch_size=settings.batch_size)
     if settings.xla and n_replicas > 1:
         raise SettingsError(f"xla: compiles for one device, and there are {n_replicas}; choose --strategy none")
-    return team
+    return distribution
 
 
-def _quietly(task: Task, team: Team) -> Task:
-    """Return the task of a machine that is not the chief."""
-    task.say(f"training as worker {team.place} of {team.size}; the chief, which is 0, tells how it goes")
-    return replace(task, progress=_say_nothing, say=_say_nothing)
-
-
-def _train_as(team: Team, task: Task, network: NetworkRecord, *, resume: bool) -> RunResult:
-    """Train on this machine; the chief alone writes."""
-    with team.strategy.scope():
+def _train_on(distribution: Distribution, task: Task, network: NetworkRecord, *, resume: bool) -> RunResult:
+    """Train on this machine; the chief alone writes and tells."""
+    is_chief = distribution.is_chief
+    if not is_chief:
+        machine = f"worker {distribution.place} of {distribution.size}"
+        task.say(f"training as {machine}; the chief, which is 0, tells how it goes")
+        task = replace(task, save=_ignore, write_history=_ignore, progress=_ignore, say=_ignore)
+    with distribution.strategy.scope():
         model = build(**network.arguments)
-    with task.run.locked() if team.is_chief else nullcontext():
-        status = team.word_of_chief(lambda: _begin(task, network, resume=resume))
+    with task.run.locked() if is_chief else nullcontext():
+        status = distribution.from_chief(lambda: _begin(task, network, resume=resume))
         if status != ALREADY_FINISHED:
-            task.say(_how_it_trains(network, team, is_compiled=task.settings.xla))
-            loop = Loop(task, model, team=team)
+            task.say(_how_it_trains(network, distribution, is_compiled=task.settings.xla))
+            loop = Loop(task, model, distribution=distribution)
             loop.run()
-            if team.is_chief:
+            if is_chief:
                 _conclude(task, loop)
-        if team.is_chief:
+        if is_chief:
             task.run.remove_checkpoints()
-    epochs, best, scores = team.last_word_of_chief(lambda: _outcome(task.run))
-    return RunResult(task.run.path, status, epochs, best, Scores.from_dict(scores), team.is_chief)
+    epochs, best, scores = distribution.from_chief_at_last(lambda: _outcome(task.run))
+    return RunResult(task.run.path, status, epochs, best, Scores.from_dict(scores), is_chief)
 
 
-def _how_it_trains(network: NetworkRecord, team: Team, *, is_compiled: bool) -> str:
+def _how_it_trains(network: NetworkRecord, distribution: Distribution, *, is_compiled: bool) -> str:
     how = f"{network.precision}{', compiled by XLA,' if is_compiled else ''}"
-    devices = describe_devices(team.strategy, machines=team.size)
+    devices = describe_devices(distribution.strategy, machines=distribution.size)
     library = f" with {network.kernels}" * (network.kernels != ON_GPU)
     return f"training the {network.name} network in {how} on {devices}{library}"
 

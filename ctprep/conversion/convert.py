@@ -176,14 +176,7 @@ def convert(
         planned = _plan(catalog, stock, _scans_in(target, existing), threads, progress or silent)
         job = _Job(catalog, recipe, staging, stock, *planned, strict)
         chosen = _fastest_scheduler(job, workers) if scheduler == AUTO else scheduler
-        run = partial(
-            run_all,
-            when_lost=lost_scan,
-            attempts=stock.work.attempts,
-            name=lambda task: task.chunk.stem,
-            scheduler=chosen,
-            workers=workers,
-        )
+        run = partial(run_all, when_lost=lost_scan, scheduler=chosen, workers=workers)
         rejected = _commit(job, _run(job, run, progress or silent))
         return Conversion(open_store(target), job.plan, rejected)
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO
 
 from ctprep.errors import StoreLocked, TargetError
-from ctprep.files import as_target_error, is_unfinished
+from ctprep.files import as_target_error, remove_unfinished
 
 MOST_LETTERS = 100
 """Of what the lock's holder says of itself."""
@@ -94,8 +94,7 @@ class Staging:
             self._ready.rename(self.target)
         for leftover in (self.next, self._ready, self._old):
             shutil.rmtree(leftover, ignore_errors=True)
-        for leftover in filter(is_unfinished, list(self.folder.iterdir())):
-            leftover.unlink()
+        remove_unfinished(self.folder)
 
     def commit(self) -> None:
         """Put the assembled tree in the target's place, durably and in one step.

@@ -57,11 +57,6 @@ class WorkFolder:
         return self.path / f"{name}.chunk"
 
     @property
-    def attempts(self) -> Path:
-        """The folder for the marks of workers, see `ctprep.execution.attempts`."""
-        return self.path / "attempts"
-
-    @property
     def _journal(self) -> Path:
         return self.path / "journal"
 

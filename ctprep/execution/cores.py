@@ -3,7 +3,7 @@
 import contextlib
 import math
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 CONTROL_GROUPS = Path("/sys/fs/cgroup")
@@ -60,23 +60,16 @@ def _quota_of_version_1(folder: Path) -> float:
     return math.inf
 
 
-@contextlib.contextmanager
-def threads_shared_among(workers: int) -> Iterator[None]:
-    """Let the processes that are started in the block have the threads of their share of the cores.
+def thread_limits(processes: int) -> dict[str, str]:
+    """Return the variables that give each of several processes the threads of its share of the cores.
 
     Each would otherwise start as many for its linear algebra as there are cores, which then wait for each other. What
     the user has set stays.
 
     Parameters
     ----------
-    workers : int
-        How many processes there will be.
+    processes : int
+        How many there will be.
     """
-    share = str(max(1, available_cores() // workers))
-    ours = [name for name in THREAD_LIMITS if name not in os.environ]
-    os.environ.update(dict.fromkeys(ours, share))
-    try:
-        yield
-    finally:
-        for name in ours:
-            os.environ.pop(name, None)
+    share = str(max(1, available_cores() // processes))
+    return {name: share for name in THREAD_LIMITS if name not in os.environ}

@@ -1,103 +1,97 @@
-"""Worker processes that do not outlive the process that started them, nor keep it waiting."""
+"""Isolated processes that threads share: each call has one to itself."""
 
-import contextlib
-import multiprocessing
-import multiprocessing.connection
-import os
-import signal
-import sys
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing.connection import Connection
-from types import ModuleType
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
-from ctprep.execution.cores import threads_shared_among
-from ctprep.execution.stopping import uninterrupted
+from ctprep.execution.cores import thread_limits
+from ctprep.execution.isolation import IsolatedProcess, NotBegun, ProcessDied, cannot_start
 
-Result = TypeVar("Result")
-
-SECONDS_TO_LEAVE = 1.0
-"""How long a worker may take to end once its pool is shut down."""
+MAX_STARTS = 3
+"""Processes that die one after another before they begin a call, when something else is wrong."""
 
 
-class WorkerProcesses(ProcessPoolExecutor):
-    """A pool of freshly started processes, which end when their parent does, however it ends.
-
-    Fresh, because a fork would copy the locks that the parent's threads hold. Ctrl-C reaches all processes of a
-    terminal; these leave it to their parent, or it would look as if a task had killed them.
-
-    A process that is killed may have held the lock under which results are sent, and then the others wait for it for
-    ever when they want to say goodbye. So `shutdown` gives them a moment, whatever they are doing.
+class ProcessPool:
+    """As many isolated processes as there are calls at once, which are used again.
 
     Parameters
     ----------
     count : int
-        How many processes, of which each has its share of the cores for the threads of its linear algebra.
+        How many there will be, of which each has its share of the cores for the threads of its linear algebra.
     """
 
     def __init__(self, count: int) -> None:
-        self._count = count
-        context = multiprocessing.get_context("spawn")
-        with uninterrupted():  # or a semaphore may be left, of which nobody knows
-            until_closed, self._open = context.Pipe(duplex=False)
-            super().__init__(count, context, initializer=_obey_parent, initargs=(until_closed,))
+        self._environment = thread_limits(count)
+        self._lock = threading.Lock()
+        self._idle: list[IsolatedProcess] = []
+        self._busy: set[IsolatedProcess] = set()
+        self._is_closed = False
 
-    def submit(self, fn: Callable[..., Result], /, *args: Any, **kwargs: Any) -> Future[Result]:
-        """Hand over a task, and start a process for it where there are few; that is done whole or not at all.
+    def __enter__(self) -> "ProcessPool":
+        return self
 
-        A process whose start is interrupted is known to nobody: it outlives its parent for as long as its imports
-        take, and ends with a traceback.
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def call(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Return `function(*args)`, computed in a process that does nothing else meanwhile.
+
+        Parameters
+        ----------
+        function : callable
+            Importable; what it raises is raised here.
+        *args : object
+            Picklable.
+
+        Raises
+        ------
+        ProcessDied
+            If the process died during the call, or the pool is closed.
+        SchedulerError
+            If no process lives long enough to begin it.
         """
-        with uninterrupted(), _ctrl_c_blocked(), _main_left_out(), threads_shared_among(self._count):
-            return super().submit(fn, *args, **kwargs)
+        for _ in range(MAX_STARTS):
+            process = self._take()
+            try:
+                succeeded, result = process.ask(function, *args)
+            except NotBegun:
+                self._drop(process)
+                continue
+            except BaseException:  # also of a signal: the answer would be taken for that of the next call
+                self._drop(process)
+                raise
+            self._give_back(process)
+            if succeeded:
+                return result
+            raise result
+        raise cannot_start(f"{MAX_STARTS} died before they had run one")
 
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the processes: at once where nothing is left to do, and within `SECONDS_TO_LEAVE` in any case.
+    def close(self) -> None:
+        """Kill the processes, whatever they do; calls in other threads raise."""
+        with self._lock:
+            self._is_closed = True
+            for process in (*self._idle, *self._busy):
+                process.kill()
 
-        That too is done whole or not at all: Python counts a thread as ended when it is interrupted while it waits for
-        it, and so would tear down the queues under a process that is still importing, which ends with a traceback.
-        """
-        with uninterrupted():
-            self._open.close()
-            super().shutdown(wait, cancel_futures=cancel_futures)
+    def _take(self) -> IsolatedProcess:
+        with self._lock:
+            if self._is_closed:
+                raise ProcessDied
+            while self._idle:
+                process = self._idle.pop()
+                if process.is_alive:
+                    break
+            else:
+                process = IsolatedProcess(self._environment)
+            self._busy.add(process)
+            return process
 
+    def _give_back(self, process: IsolatedProcess) -> None:
+        with self._lock:
+            self._busy.discard(process)
+            self._idle.append(process)
 
-@contextlib.contextmanager
-def _ctrl_c_blocked() -> Iterator[None]:
-    """Block SIGINT in this thread, where it strikes afterwards, and in what is started meanwhile, for good.
-
-    A new process inherits the block, and so is safe before its first line.
-    """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
-@contextlib.contextmanager
-def _main_left_out() -> Iterator[None]:
-    """Keep a new process from importing the script that is running.
-
-    A script without `if __name__ == "__main__"` would run in it once more, and nothing of it is needed there.
-    """
-    main = sys.modules["__main__"]
-    sys.modules["__main__"] = ModuleType("__main__")
-    try:
-        yield
-    finally:
-        sys.modules["__main__"] = main
-
-
-def _obey_parent(until_closed: Connection) -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_leave_in_time, args=(parent.sentinel, until_closed), daemon=True).start()
-
-
-def _leave_in_time(parent: int, until_closed: Connection) -> None:
-    if parent not in multiprocessing.connection.wait([parent, until_closed]):
-        multiprocessing.connection.wait([parent], SECONDS_TO_LEAVE)
-    os._exit(1)
+    def _drop(self, process: IsolatedProcess) -> None:
+        process.kill()
+        with self._lock:
+            self._busy.discard(process)

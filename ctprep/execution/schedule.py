@@ -1,28 +1,23 @@
-"""How many independent tasks are run: a plain loop, Dask's threads or processes, or a Dask cluster.
+"""How many independent tasks are run: a plain loop, Dask's threads, with processes or without, or a Dask cluster.
 
 Every scheduler gives the results of the plain loop, in an order of its own; none holds more than a few tasks for each
-worker. Processes and clusters outlive a task that kills its process: see `ctprep.execution.attempts`.
+worker. Processes and clusters run each task in an isolated process: one that kills it is run once more, alone.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import islice
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from ctprep.errors import SchedulerError
-from ctprep.execution.attempts import Marks, Suspect, attempt, attempt_alone
-from ctprep.execution.cluster import connected, results_of
+from ctprep.execution.cluster import run_on_cluster
 from ctprep.execution.cores import available_cores
-from ctprep.execution.pool import WorkerProcesses
+from ctprep.execution.isolation import ProcessDied
+from ctprep.execution.pool import ProcessPool
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-Call = Callable[[], Result]
 
 LOCAL_SCHEDULERS = ("threads", "processes", "synchronous")
 AUTO = "auto"
@@ -34,9 +29,6 @@ TASKS_PER_WORKER = 128
 Where scans are as unlike as chest CTs are, 16 workers wait for 4 % of the time with 32 and for 1 % with 128, as
 tests/benchmarks/scheduling.py computes; their tasks take 18 MB.
 """
-
-FRUITLESS_POOLS = 3
-"""Pools of processes that break one after another, before a single task is over, when something else is wrong."""
 
 MOST_WORKERS = 1024
 
@@ -56,15 +48,12 @@ def run_all(
     on_result: Callable[[Result], None],
     *,
     when_lost: Callable[[Task], Result],
-    attempts: Path,
-    name: Callable[[Task], str],
     scheduler: str,
     workers: int | None = None,
 ) -> None:
     """Call `on_result(function(task))` for every task, as soon as each result is known, in any order.
 
-    A process that dies costs no task its result: whatever it was running is tried again after all others, by itself, in
-    a process of its own.
+    A process that dies costs no task its result: what it was running is run again after all others, alone.
 
     Parameters
     ----------
@@ -75,11 +64,7 @@ def run_all(
     on_result : callable
         Called in the calling thread; what it raises ends the run.
     when_lost : callable
-        Gives the result of a task that killed its process twice, the second time alone; importable.
-    attempts : Path
-        A folder for `Marks`, seen by all workers, which is emptied first; `threads` and `synchronous` leave it alone.
-    name : callable
-        Gives a task's file name in that folder, which no other task has.
+        Gives the result of a task that killed its process twice, the second time alone.
     scheduler : str
         `threads`, `processes`, `synchronous` (a plain loop) or the address of a Dask cluster.
     workers : int, optional
@@ -98,15 +83,11 @@ def run_all(
         for task in tasks:
             on_result(function(task))
     elif scheduler == "threads":
-        _run_in_threads((partial(function, task) for task in tasks), on_result, workers)
+        _run_in_threads(function, tasks, on_result, workers)
+    elif scheduler == "processes":
+        _run_in_processes(function, tasks, on_result, workers, when_lost=when_lost)
     else:
-        marks = Marks(attempts, name)
-        marks.clear()
-        trial = _Trial(function, when_lost, marks, on_result)
-        if scheduler == "processes":
-            _try_in_processes(trial, tasks, workers)
-        else:
-            _try_on_cluster(trial, tasks, scheduler)
+        run_on_cluster(scheduler, function, tasks, on_result, when_lost=when_lost)
 
 
 def run_in_threads(
@@ -125,7 +106,7 @@ def run_in_threads(
         for task in tasks:
             on_result(function(task))
     else:
-        _run_in_threads((partial(function, task) for task in tasks), on_result, workers)
+        _run_in_threads(function, tasks, on_result, workers)
 
 
 def check_scheduler(scheduler: str, workers: int | None) -> None:
@@ -160,92 +141,57 @@ def fastest_scheduler(n_tasks: int, core_seconds: float, workers: int | None = N
     return "processes" if core_seconds > PROCESSES_PAY_AFTER else "threads"
 
 
-@dataclass(frozen=True)
-class _Trial:
-    """How tasks are tried among others, and those that are suspect then, alone."""
+def _run_in_processes(
+    function: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    on_result: Callable[[Result], None],
+    workers: int,
+    *,
+    when_lost: Callable[[Task], Result],
+) -> None:
+    suspects: list[Task] = []
 
-    function: Callable[[Any], Any]
-    when_lost: Callable[[Any], Any]
-    marks: Marks
-    on_result: Callable[[Any], None]
-    suspects: list[Any] = field(default_factory=list)
+    def run(task: Task) -> Callable[[], None]:
+        """Run a task in a process; return what is to be done with the result by the calling thread."""
+        try:
+            return partial(on_result, pool.call(function, task))
+        except ProcessDied:
+            return partial(suspects.append, task)
 
-    def among_others(self, tasks: Iterable[Any]) -> Iterator[Call]:
-        return (partial(attempt, self.function, task, self.marks.of(task)) for task in tasks)
-
-    def alone(self) -> Iterator[Call]:
-        call = partial(attempt_alone, self.function, when_lost=self.when_lost)
-        return (partial(call, task, self.marks.of(task)) for task in self.suspects)
-
-    def keep(self, result: Any) -> None:
-        if isinstance(result, Suspect):
-            self.suspects.append(result.task)
-        else:
-            self.on_result(result)
-
-
-def _try_on_cluster(trial: _Trial, tasks: Iterable[Task], address: str) -> None:
-    with connected(address) as client:
-        for result in results_of(client, trial.among_others(tasks)):
-            trial.keep(result)
-        for result in results_of(client, trial.alone(), at_once=1):
-            trial.keep(result)
+    with ProcessPool(workers) as pool:
+        _run_in_threads(run, tasks, lambda done: done(), workers, stop=pool.close)
+    with ProcessPool(1) as alone:
+        for task in suspects:
+            try:
+                result = alone.call(function, task)
+            except ProcessDied:
+                result = when_lost(task)
+            on_result(result)
 
 
-def _try_in_processes(trial: _Trial, tasks: Iterable[Task], workers: int) -> None:
-    _run_in_processes(trial.among_others(tasks), trial.keep, workers)
-    for call in trial.alone():
-        trial.keep(call())
-
-
-def _run_in_processes(calls: Iterable[Call], on_result: Callable[[Result], None], workers: int) -> None:
-    pool = WorkerProcesses(workers)
-    fruitless = 0
-    try:
-        for block in _blocks(calls, workers):
-            while unfinished := _run_block(block, on_result, pool, scheduler="processes", chunksize=1):
-                fruitless = fruitless + 1 if len(unfinished) == len(block) else 0
-                if fruitless == FRUITLESS_POOLS:
-                    raise SchedulerError(
-                        f"workers: {workers} processes died {fruitless} times before one had run a scan, "
-                        "of lack of memory perhaps; ask for fewer and run it again, what is finished is kept"
-                    )
-                block = unfinished
-                pool.shutdown(wait=True)  # now all of its processes are gone, and leave no more marks
-                pool = WorkerProcesses(workers)
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _run_in_threads(calls: Iterable[Call], on_result: Callable[[Result], None], workers: int) -> None:
-    pool = ThreadPoolExecutor(workers)
-    try:
-        for block in _blocks(calls, workers):
-            _run_block(block, on_result, pool, scheduler="threads")
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-def _blocks(calls: Iterable[Call], workers: int) -> Iterator[list[Call]]:
-    remaining = iter(calls)
-    while block := list(islice(remaining, TASKS_PER_WORKER * workers)):
-        yield block
-
-
-def _run_block(
-    calls: list[Call], on_result: Callable[[Result], None], pool: Executor, **dask_options: str | int
-) -> list[Call]:
-    """Run calls through Dask; return those that were not over when a process of the pool died."""
+def _run_in_threads(
+    function: Callable[[Task], Result],
+    tasks: Iterable[Task],
+    on_result: Callable[[Result], None],
+    workers: int,
+    *,
+    stop: Callable[[], object] = lambda: None,
+) -> None:
+    """Run tasks through Dask, block by block; where it ends early, stop what is under way and wait for its end."""
     import dask  # 0.1 s, and nothing that only reads a store or a header needs it
     from dask.callbacks import Callback
 
-    graph = [dask.delayed(call, pure=False)() for call in calls]
-    unfinished = {node.key: call for node, call in zip(graph, calls)}
-
-    def posttask(key: str, result: Result, *_: object) -> None:
-        del unfinished[key]
+    def posttask(_key: str, result: Result, *_: object) -> None:
         on_result(result)
 
-    with suppress(BrokenProcessPool), Callback(posttask=posttask):
-        dask.compute(*graph, pool=pool, optimize_graph=False, **dask_options)  # there is nothing to cull, at n² cost
-    return list(unfinished.values())
+    remaining = iter(tasks)
+    threads = ThreadPoolExecutor(workers)
+    try:
+        while block := list(islice(remaining, TASKS_PER_WORKER * workers)):
+            graph = [dask.delayed(partial(function, task), pure=False)() for task in block]
+            with Callback(posttask=posttask):
+                # Without optimization, which would look for what can be left out, in n² steps.
+                dask.compute(*graph, scheduler="threads", pool=threads, optimize_graph=False)
+    finally:
+        stop()
+        threads.shutdown(wait=True, cancel_futures=True)

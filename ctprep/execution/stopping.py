@@ -1,89 +1,81 @@
-"""What Ctrl-C and `kill` do: end a process soon, but not in the middle of what must not be left half done."""
+"""Ctrl-C and SIGTERM: a command ends at once, or between two steps of work that has something to save.
+
+Whatever is on the disk survives SIGKILL, so that nothing needs protection from a signal.
+"""
 
 import contextlib
 import os
 import signal
-import sys
-import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-A_MOMENT = 0.01  # seconds
+
+
+@dataclass
+class _Stop:
+    """Whether this process works in steps, and was asked to stop between two of them."""
+
+    in_steps: bool = False
+    is_asked: bool = False
+
+
+_stop = _Stop()
 
 
 @contextlib.contextmanager
-def uninterrupted() -> Iterator[None]:
-    """Put off the Python handlers of SIGINT and SIGTERM until the block has ended.
+def ending_on_signals(last_words: Callable[[], object]) -> Iterator[None]:
+    """Let SIGINT and SIGTERM end the process; for the program that owns it, in its main thread.
 
-    A handler that raises would otherwise do so anywhere in it: after a step has changed the weights, say, and before
-    it is counted. Handlers run in the main thread alone, and so there is nothing to put off elsewhere.
+    The first signal during work `in_steps` is kept for `stop_if_asked`. Any other ends the process at once with exit
+    code 1, without unwinding: a library that is interrupted in its midst may say or do anything. After the block a
+    signal ends the process without a word. A signal that is ignored, as SIGINT is after nohup, stays so.
 
-    Examples
-    --------
-    >>> with uninterrupted():
-    ...     done = "all of it"
+    Parameters
+    ----------
+    last_words : callable
+        Called before the process ends at once.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    handlers = {number: handler for number in SIGNALS if callable(handler := signal.getsignal(number))}
-    arrived: list[int] = []
-    ended = False
 
-    def put_off(number: int, frame: FrameType | None) -> None:
-        if ended:  # another handler raised before this one was taken back
-            handlers[signal.Signals(number)](number, frame)
-        else:
-            arrived.append(number)
-
-    try:
-        for number in handlers:
-            signal.signal(number, put_off)
-        yield
-    finally:
-        ended = True
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
-    if arrived:  # not where the block raised: what it left half done must not be taken for what an interruption left
-        signal.raise_signal(arrived[0])
-
-
-@contextlib.contextmanager
-def ending_on_signals() -> Iterator[list[int]]:
-    """Run all that a process is for; SIGINT and SIGTERM raise KeyboardInterrupt in it, and are not lost.
-
-    Python prints and forgets what is raised in a callback of its own, as there is one for each module that is imported;
-    here it is raised once more, a moment later. When the block has ended, nothing is left to be tidied up, and a signal
-    ends the process at once and without a word.
-
-    To be used in the main thread. A signal that is ignored, as SIGINT is after nohup, stays so.
-
-    Yields
-    ------
-    list of int
-        The signals that have arrived. An error after the first is of it, if nothing explains it better: a library may
-        turn what is raised in its midst into an error of its own.
-    """
-    arrived: list[int] = []
-
-    def strike(number: int, _frame: FrameType | None) -> None:
-        arrived.append(number)
-        raise KeyboardInterrupt
-
-    def strike_again(unraisable: "sys.UnraisableHookArgs") -> None:
-        if unraisable.exc_type is KeyboardInterrupt:
-            threading.Timer(A_MOMENT, os.kill, (os.getpid(), arrived[-1])).start()
-        else:
-            report(unraisable)
+    def end(_number: int, _frame: FrameType | None) -> None:
+        if _stop.in_steps and not _stop.is_asked:
+            _stop.is_asked = True
+            return
+        last_words()
+        os._exit(1)
 
     ours = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-    report, sys.unraisablehook = sys.unraisablehook, strike_again
     for number in ours:
-        signal.signal(number, strike)
+        signal.signal(number, end)
     try:
-        yield arrived
+        yield
     finally:
+        _stop.is_asked = False
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
-        sys.unraisablehook = report
+
+
+@contextlib.contextmanager
+def in_steps() -> Iterator[None]:
+    """Say that the block works in steps and calls `stop_if_asked` after each; not to be nested.
+
+    Without `ending_on_signals` it changes nothing: Ctrl-C raises KeyboardInterrupt anywhere, as Python does.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        At the end of the block, if a signal came after its last step.
+    """
+    _stop.in_steps = True
+    try:
+        yield
+        stop_if_asked()
+    finally:
+        _stop.in_steps = False
+
+
+def stop_if_asked() -> None:
+    """Raise KeyboardInterrupt if a signal has asked for the end; no step must be under way."""
+    if _stop.is_asked:
+        raise KeyboardInterrupt

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 from collections.abc import Callable, Iterator
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,9 @@ from pathlib import Path
 import numpy as np
 
 from ctprep.errors import PhantomError
-from ctprep.execution.pool import WorkerProcesses
+from ctprep.execution.isolation import ProcessDied
+from ctprep.execution.pool import ProcessPool
+from ctprep.execution.stopping import in_steps, stop_if_asked
 from ctprep.phantom.scan import make_scan
 from ctprep.phantom.settings import CohortSettings
 from ctprep.phantom.shapes import Array
@@ -79,10 +81,11 @@ def write_cohort(
     raw, masks = Path(raw), None if masks is None else Path(masks)
     _check_targets(raw, masks, workers)
     rows = []
-    with ExitStack() as targets, _mapper(workers) as run:
+    with in_steps(), ExitStack() as targets, _mapper(workers) as run:
         drawing = targets.enter_context(_whole_folder(raw))
         drawing_masks = None if masks is None else targets.enter_context(_whole_folder(masks))
         for row in run(partial(_write_scan, drawing, drawing_masks, settings), range(settings.scans)):
+            stop_if_asked()
             rows.append(row)
             if progress is not None:
                 progress(1)
@@ -129,14 +132,15 @@ def _mapper(workers: int) -> Iterator[Callable]:
     if workers == 1:
         yield map
         return
-    pool = WorkerProcesses(workers)
+    threads = ThreadPoolExecutor(workers)
     try:
-        yield pool.map
-    except BrokenProcessPool as error:
+        with ProcessPool(workers) as processes:
+            yield lambda function, items: threads.map(partial(processes.call, function), items)
+    except ProcessDied as error:
         found = f"workers: found that one of {workers} died"
         raise PhantomError(f"{found}, expected all to finish; ask for fewer, or free memory") from error
     finally:
-        pool.shutdown(cancel_futures=True)
+        threads.shutdown(cancel_futures=True)
 
 
 def _write_scan(raw: Path, masks: Path | None, settings: CohortSettings, index: int) -> Row:

@@ -20,7 +20,6 @@ from zarr.codecs import BloscCodec, Crc32cCodec
 from zarr.core.buffer import Buffer
 from zarr.storage import MemoryStore
 
-from ctprep.execution.stopping import uninterrupted
 from ctprep.files import sha256_of_file
 from ctprep.scans.scan import NO_VALUE, Rejection, Scan
 from ctprep.store.chunk import BLOSC, is_chunk
@@ -95,7 +94,7 @@ def write_tables(folder: Path, contents: StoreContents) -> None:
     contents : StoreContents
     """
     files: dict[str, Buffer] = {}
-    with uninterrupted(), warnings.catch_warnings():  # zarr's threads would go on, and find their loop closed
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)  # consolidated metadata is a convention only
         memory = MemoryStore(files)  # zarr's own files need hard links, which not every disk has
         group = zarr.create_group(memory, zarr_format=3, attributes={ATTRIBUTES: _root_attributes(contents)})

@@ -18,7 +18,6 @@ import zarr
 import zarr.errors
 
 from ctprep.errors import RecipeError, ScanNotFound, StoreError, StoreNotFound
-from ctprep.execution.stopping import uninterrupted
 from ctprep.files import read_json
 from ctprep.scans.scan import UNLABELLED, Rejection
 from ctprep.store.chunk import chunk_path, read_chunk, stated_checksum
@@ -380,9 +379,8 @@ def _open(path: Path, identity: Identity | None) -> Store:
                 raise StoreError(f"its array {name} is missing")
         if not is_sealed(path):  # before zarr-python looks at what may ask for anything
             raise StoreError("its metadata or a table is not as it was written")
-        with uninterrupted():  # zarr's threads would go on, and find their loop closed
-            group = zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=False)
-            return _read(path, group, saved, identity)
+        group = zarr.open_group(path, mode="r", zarr_format=3, use_consolidated=False)
+        return _read(path, group, saved, identity)
     except (StoreError, RecipeError) as error:
         raise StoreError(f"{path}: {error}; {REBUILD}") from None
     except READ_ERRORS as error:

@@ -114,28 +114,15 @@ def measure_workers(folder: Path, _scans: int) -> None:
                 # Each volume has a name of its own: replacing a file would wait for the disk.
                 chunks = [folder / f"{scheduler} {run} {workers} {n}" for n in range(64)]
                 tasks = [ScanTask(chunk.name, source, Recipe(), chunk) for chunk in chunks]
-                measured.append(len(tasks) / seconds_for(tasks, folder / "attempts", scheduler, workers))
+                measured.append(len(tasks) / seconds_for(tasks, scheduler, workers))
         one, two = (statistics.median(measured) for measured in rates.values())
         print(f"{scheduler:<12}{one:>8.1f}{two:>8.1f}{two / one:>8.2f}x", flush=True)
 
 
-def seconds_for(tasks: list[ScanTask], attempts: Path, scheduler: str, workers: int) -> float:
+def seconds_for(tasks: list[ScanTask], scheduler: str, workers: int) -> float:
     start = time.perf_counter()
-    run_all(
-        convert_scan,
-        tasks,
-        lambda _outcome: None,
-        when_lost=lost_scan,
-        attempts=attempts,
-        name=lambda task: task.scan,
-        scheduler=scheduler,
-        workers=workers,
-    )
+    run_all(convert_scan, tasks, lambda _outcome: None, when_lost=lost_scan, scheduler=scheduler, workers=workers)
     return time.perf_counter() - start
-
-
-def do_nothing(task: ScanTask) -> str:
-    return task.scan
 
 
 def timed(function: Callable[[], object]) -> float:

@@ -1,23 +1,20 @@
-"""What scheduling costs: Dask's time for each scan, that of a mark, and how long workers wait at the end of a block.
+"""What scheduling costs: the time for each scan, and how long workers wait at the end of a block.
 
 Usage: python tests/benchmarks/scheduling.py
 
-The folder that TMPDIR names holds the marks. The wait is computed, not measured: each worker takes the next scan of its
+The wait is computed, not measured: each worker takes the next scan of its
 block when it is free, and no scan of the next block before this one is over.
 """
 
 import heapq
-import tempfile
 import time
 from collections.abc import Callable
-from operator import attrgetter
 from pathlib import Path
 
 import numpy as np
 
 from ctprep import Recipe
-from ctprep.conversion.scan_task import ScanTask
-from ctprep.execution.attempts import attempt
+from ctprep.conversion.scan_task import ScanTask, lost_scan
 from ctprep.execution.schedule import TASKS_PER_WORKER, run_all
 
 SCANS = 4096
@@ -29,44 +26,25 @@ SECONDS: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
 }
 
 
-nothing = attrgetter("scan")
-"""Costs nothing, and is found by processes, which do not import this script."""
-
-
 def main() -> None:
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        tasks = make_tasks(folder, SCANS)
-        for scheduler in ("threads", "processes"):
-            few, many = (seconds_of(tasks[:count], folder, scheduler) for count in (SCANS // 16, SCANS))
-            print(f"{scheduler:<10}{(many - few) / (SCANS - SCANS // 16) * 1e3:>8.2f} ms a scan")
-        begin = time.perf_counter()
-        for task in tasks:
-            attempt(nothing, task, folder / "marks" / task.chunk.stem)
-        print(f"{'a mark':<10}{(time.perf_counter() - begin) / SCANS * 1e3:>8.3f} ms a scan")
+    tasks = make_tasks(SCANS)
+    for scheduler in ("threads", "processes"):
+        few, many = (seconds_of(tasks[:count], scheduler) for count in (SCANS // 16, SCANS))
+        print(f"{scheduler:<10}{(many - few) / (SCANS - SCANS // 16) * 1e3:>8.2f} ms a scan")
     print(f"\nwaiting at the ends of blocks of so many scans a worker (it is {TASKS_PER_WORKER}):")
     for name, draw in SECONDS.items():
         for workers in (2, 16, 64):
             print(f"{name:<36}{workers:>3} workers  {waits(draw, workers)}")
 
 
-def make_tasks(folder: Path, count: int) -> list[ScanTask]:
+def make_tasks(count: int) -> list[ScanTask]:
     names = [f"{number:032}" for number in range(count)]
-    return [ScanTask(name, folder / name, Recipe(), folder / f"{name}.chunk") for name in names]
+    return [ScanTask(name, Path(name), Recipe(), Path(f"{name}.chunk")) for name in names]
 
 
-def seconds_of(tasks: list[ScanTask], folder: Path, scheduler: str) -> float:
+def seconds_of(tasks: list[ScanTask], scheduler: str) -> float:
     begin = time.perf_counter()
-    run_all(
-        nothing,
-        tasks,
-        lambda _: None,
-        when_lost=nothing,
-        attempts=folder / "marks",
-        name=lambda task: task.chunk.stem,
-        scheduler=scheduler,
-        workers=WORKERS,
-    )
+    run_all(lost_scan, tasks, lambda _: None, when_lost=lost_scan, scheduler=scheduler, workers=WORKERS)
     return time.perf_counter() - begin
 
 

@@ -140,7 +140,9 @@ def our_pipeline(residency: str) -> Callable[[Path], Epoch]:
         from ctmodel.data.batches import open_volumes
         from ctmodel.data.pipeline import training_dataset
         from ctmodel.data.residency import settle
+        from ctmodel.devices.memory import keep_freed_memory
 
+        keep_freed_memory()  # as the command line does
         opened, reader = open_volumes(store)
         volumes = settle(reader, np.arange(len(opened)), residency)
         order = orders(len(opened), visits(len(opened)))
@@ -164,7 +166,9 @@ def visits(n_scans: int) -> int:
 
 def our_reader(store: Path) -> Epoch:
     from ctmodel.data.batches import open_volumes
+    from ctmodel.devices.memory import keep_freed_memory
 
+    keep_freed_memory()  # as the command line does
     _, reader = open_volumes(store)
     order = orders(N_SCANS, VISITS)
 

@@ -21,6 +21,7 @@ import numpy as np
 from ctprep.conversion.staging import Staging
 from ctprep.execution.stopping import SIGNALS
 from tests.conftest import chest_hu, write_scan
+from tests.processes import session_ends
 from tests.torture.cohort import NAME, Figures, opens_as_complete, tree
 from tests.torture.report import Row
 
@@ -111,7 +112,7 @@ def _heed_ctrl_c() -> None:
 
 
 def _signal(process: subprocess.Popen[str], what: signal.Signals) -> bool:
-    """Ctrl-C goes to every process of a terminal, `kill` to one; tell whether there still was one."""
+    """Ctrl-C goes to the foreground group of a terminal, `kill` to one process; tell whether there still was one."""
     if process.poll() is not None:
         return False
     send = os.killpg if what is signal.SIGINT else os.kill
@@ -124,28 +125,13 @@ def _finish(process: subprocess.Popen[str]) -> tuple[int, str]:
     return process.returncode, said
 
 
-def _judge(group: int, status: int, said: str) -> Iterator[str]:
+def _judge(session: int, status: int, said: str) -> Iterator[str]:
     if status != 1:
         yield f"ended with {status}"
     if "Traceback" in said or WAY_ON not in said:
         yield "did not say how to resume"
-    if _any_process_in(group):
+    if not session_ends(session):
         yield "left a process"
-
-
-def _any_process_in(group: int) -> bool:
-    """Tell whether a process group lives on, beyond the moment that its last ones take to end.
-
-    These are multiprocessing's tracker, and a worker that was just being started: it ends when its imports are done,
-    which takes seconds on a busy machine.
-    """
-    for _ in range(500):
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def long_version(empty_folder: Callable[[], Path], seed: int) -> Iterator[Row]:

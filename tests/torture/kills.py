@@ -5,6 +5,7 @@ is the store that is made from nothing, and nothing else is left. The null contr
 """
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -95,14 +96,18 @@ def worker_kills(folder: Path, kills: int, *, seed: int = 0, write: Write = conv
 
 
 def _kill_a_worker(driver: int, rng: np.random.Generator) -> bool:
-    children = Path(f"/proc/{driver}/task/{driver}/children")
     try:
-        pids = [int(pid) for pid in children.read_text().split()]
-        workers = [pid for pid in pids if b"spawn_main" in Path(f"/proc/{pid}/cmdline").read_bytes()]
-        os.kill(workers[rng.integers(len(workers))], signal.SIGKILL)
+        os.kill(int(rng.choice(_workers_of(driver))), signal.SIGKILL)
     except (OSError, ValueError):  # there is none any more, or none yet
         return False
     return True
+
+
+def _workers_of(driver: int) -> list[int]:
+    """Return the processes that a driver has started, by whichever of its threads, to run scans."""
+    children = [path.read_text() for path in Path(f"/proc/{driver}/task").glob("*/children")]
+    pids = [int(pid) for pid in " ".join(children).split()]
+    return [pid for pid in pids if re.search(rb"spawn_main|isolation", Path(f"/proc/{pid}/cmdline").read_bytes())]
 
 
 def step_kills(

@@ -1,7 +1,6 @@
 """Tensors hold the store's intensities, each row once an epoch, and errors keep their type."""
 
 import shutil
-import signal
 
 import numpy as np
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from ctmodel.data.augment import Augmentation
 from ctmodel.data.batches import open_volumes
 from ctmodel.data.order import cut_batches, epoch_batches
-from ctmodel.data.pipeline import _reraising, plain_batches, to_input, training_epoch
+from ctmodel.data.pipeline import plain_batches, to_input, training_epoch
 from ctmodel.errors import BadVolume
 
 ROWS = np.array([1, 4, 6, 8, 9, 11, 12])
@@ -67,18 +66,3 @@ def test_an_epoch_that_is_left_early_can_be_begun_again(store_path):
     _, reader = open_volumes(store_path)
     next(iter(training_epoch(reader, cut_batches(ROWS, 2), seed=0, epoch=0, augmentation=Augmentation())))
     assert len(epoch_of(reader)) == 3
-
-
-@pytest.mark.parametrize("count", [1, 0], ids=["an element", "the end"])
-def test_an_interruption_waits_for_what_tensorflow_is_giving(interrupting, count):
-    """In its midst it became a RuntimeError of pybind11, which ended a training without a checkpoint."""
-
-    def elements():
-        signal.raise_signal(interrupting)
-        given.append("whole")
-        yield from range(count)
-
-    given = []
-    with pytest.raises(KeyboardInterrupt):
-        next(_reraising(elements(), []), None)
-    assert given == ["whole"]

@@ -16,7 +16,7 @@ import pytest
 from ctmodel.devices.backend import tf
 from ctmodel.devices.cluster import EXAMPLE, Cluster, meet, read_cluster
 from ctmodel.devices.parts import replica_part
-from ctmodel.devices.workers import Team, gather_team
+from ctmodel.devices.workers import Distribution, distribute
 from ctmodel.errors import SettingsError, WorkerGone
 from ctmodel.settings import Execution
 from ctmodel.training.train import train
@@ -124,23 +124,23 @@ def test_workers_with_other_settings_find_out(folders, store_path):
     assert not (folders["different"] / "run").exists()
 
 
-class Deserted(Team):
-    """A team whose other machine is gone."""
+class Deserted(Distribution):
+    """A training whose other machine is gone."""
 
-    def words(self, _text: str) -> list[str]:
+    def all_gather_text(self, _text: str) -> list[str]:
         raise tf.errors.UnavailableError(None, None, "Socket closed")
 
 
 def test_the_chief_does_not_need_the_others_once_the_run_is_finished():
-    assert Deserted(None, place=0, size=2).last_word_of_chief(lambda: "finished") == "finished"
+    assert Deserted(None, place=0, size=2).from_chief_at_last(lambda: "finished") == "finished"
     with pytest.raises(WorkerGone, match="worker 1 of 2: another machine is gone"):
         deserted = Deserted(None, place=1, size=2)
-        with deserted.together():
-            deserted.last_word_of_chief(lambda: "finished")
+        with deserted.translate_errors():
+            deserted.from_chief_at_last(lambda: "finished")
 
 
 def test_an_error_of_tensorflow_on_one_machine_stays_what_it_is():
-    with pytest.raises(tf.errors.UnavailableError), Team(None).together():
+    with pytest.raises(tf.errors.UnavailableError), Distribution(None).translate_errors():
         raise tf.errors.UnavailableError(None, None, "of the disk")
 
 
@@ -239,10 +239,10 @@ def test_workers_need_a_process_of_their_own(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", EXAMPLE)
     tf.constant(0)
     with pytest.raises(SettingsError, match="TensorFlow is in use already"):
-        gather_team("workers")
+        distribute("workers")
 
 
 @pytest.mark.parametrize("name", ["auto", "none", "mirrored"])
 def test_nothing_else_chooses_workers(name, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", EXAMPLE)
-    assert gather_team(name).size == 1
+    assert distribute(name).size == 1

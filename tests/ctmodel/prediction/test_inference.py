@@ -1,17 +1,22 @@
 """What a network says of a scan is a number, or an error that names its weights."""
 
+import gzip
 import shutil
 
 import numpy as np
 import pytest
 
+from ctmodel.data.batches import open_volumes
 from ctmodel.errors import NetworkError, RunDamaged
 from ctmodel.networks.build import build
-from ctmodel.prediction.inference import Predictor, load_predictor
+from ctmodel.prediction.inference import Predictor, load_predictor, predict_rows
 from ctmodel.prediction.predict import predict
 from ctmodel.run.checkpoint import save_weights
 from ctmodel.run.files import read_json, write_json
 from ctmodel.run.run_folder import Run
+from ctmodel.scoring.scores import Threshold, score
+from ctprep.conversion.convert import convert
+from ctprep.volume.recipe import Recipe
 
 SHAPE = (16, 16, 8)
 VOLUMES = np.full((9, *SHAPE), 0.5, dtype=np.float32)
@@ -68,3 +73,25 @@ def test_a_network_for_other_volumes_than_the_store_s_is_refused(own_run):
     write_json(path, read_json(path) | {"input_shape": [16, 16, 10]})
     with pytest.raises(RunDamaged, match=r"network\.json: is damaged .*as in store\.json"):
         load_predictor(own_run)
+
+
+def test_intervals_count_scans_of_one_volume_as_one_patient(cohort, tmp_path):
+    """The same scan compressed and plain, which no table of patients names: the split merges them too."""
+    raw = shutil.copytree(cohort.raw, tmp_path / "raw", ignore=shutil.ignore_patterns("labels.csv", "other"))
+    for path in sorted(raw.rglob("*.nii.gz")):
+        path.with_name(f"copy_{path.name.removesuffix('.gz')}").write_bytes(gzip.decompress(path.read_bytes()))
+    path = convert(raw, tmp_path / "out.zarr", recipe=Recipe(shape=SHAPE), scheduler="synchronous").store.path
+    store, reader = open_volumes(path)
+    said = predict_rows(Predictor(build("compact", SHAPE, 2)), store, reader, np.arange(len(store)))
+    scores = score(said, part="test", classes=store.classes, threshold=Threshold(0.5, "half"))
+    n_volumes = len(set(store.checksums.tolist()))
+    assert (scores.n, scores.patients) == (2 * n_volumes, n_volumes)
+    once = score(
+        said.taken(np.unique(store.checksums, return_index=True)[1]),
+        part="test",
+        classes=store.classes,
+        threshold=scores.threshold,
+    )
+    for name in ("accuracy", "sensitivity", "specificity", "auroc"):
+        assert scores.scores[name].low == pytest.approx(once.scores[name].low, abs=0.02)
+        assert scores.scores[name].high == pytest.approx(once.scores[name].high, abs=0.02)

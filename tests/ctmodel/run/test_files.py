@@ -2,6 +2,8 @@
 
 import csv
 import hashlib
+import subprocess
+import sys
 
 import pytest
 
@@ -16,6 +18,19 @@ def test_an_interrupted_write_leaves_the_old_file_and_nothing_else(tmp_path):
         partial.write_text("{")
         raise KeyboardInterrupt
     assert read_json(path) == {"n": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_processes_never_write_to_one_file(tmp_path):
+    code = "import sys; from pathlib import Path; from ctmodel.run.files import whole_file as whole\n"
+    code += "with whole(Path(sys.argv[1])) as partial: partial.touch(); print(partial.name, end='')"
+    path = tmp_path / "model.weights.h5"
+    with whole_file(path) as partial:
+        partial.write_text("ours")
+        done = subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True)
+    assert done.stdout != partial.name
+    assert {name.rpartition("model")[2] for name in (done.stdout, partial.name)} == {".weights.h5"}
+    assert path.read_text() == "ours"
     assert list(tmp_path.iterdir()) == [path]
 
 

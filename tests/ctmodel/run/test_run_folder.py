@@ -147,7 +147,7 @@ def test_a_beginning_that_was_cut_short_can_be_begun_again(begun, tmp_path, n_wr
     for name in BEGUN[:n_written]:
         (cut / name).write_bytes((begun.path / name).read_bytes())
     if leaves_partial:
-        (cut / f".partial-{BEGUN[n_written]}").write_text("{")
+        (cut / f".writing-17-{BEGUN[n_written]}").write_text("{")
     run = Run(cut)
     assert run.is_empty  # what train --resume asks
     begin(run)  # what train does without it

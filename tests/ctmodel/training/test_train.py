@@ -1,6 +1,8 @@
 """From store to run to scores: reproducible, resumable, and never over somebody's folder."""
 
+import contextlib
 import dataclasses
+import functools
 import gzip
 import itertools
 import json
@@ -16,7 +18,7 @@ from tiny_cohort import SHAPE, TINY, make_cohort
 from ctmodel.data.order import epoch_batches
 from ctmodel.data.pipeline import training_epoch
 from ctmodel.devices.backend import kernels
-from ctmodel.devices.workers import Team
+from ctmodel.devices.workers import Distribution
 from ctmodel.errors import (
     BadVolume,
     NetworkError,
@@ -30,8 +32,10 @@ from ctmodel.errors import (
     StoreChanged,
     TrainingDiverged,
 )
+from ctmodel.prediction.inference import Predictor
+from ctmodel.run.checkpoint import load_checkpoint
 from ctmodel.run.files import read_csv, read_json
-from ctmodel.run.history import Epoch, best_epoch
+from ctmodel.run.history import Epoch
 from ctmodel.run.run_folder import Run
 from ctmodel.scoring.metrics import SMALLEST_PROBABILITY
 from ctmodel.settings import Execution, TrainSettings
@@ -39,6 +43,7 @@ from ctmodel.training.fit import Trainer
 from ctmodel.training.train import divide, train
 from ctprep.conversion.convert import convert
 from ctprep.errors import StoreNotFound
+from ctprep.execution.stopping import SIGNALS, ending_on_signals
 from ctprep.store.store import open_store
 from ctprep.volume.recipe import Recipe
 from tests.torture.training_kills import outcome_of
@@ -162,22 +167,70 @@ def test_an_interrupted_run_ends_as_if_it_had_not_been(finished, store_path, tmp
     assert same_outcome(resumed, finished)
 
 
-def test_an_interruption_before_the_last_epoch_is_written_down_loses_nothing(
-    finished, store_path, tmp_path, monkeypatch
-):
-    def interrupting(history):
-        if len(history) == TINY.epochs:
-            signal.raise_signal(signal.SIGINT)
-        return best_epoch(history)
+def interrupting(function, number, interrupt):
+    """Return a function that does what another does, and then interrupts, the time of that number."""
+    times = itertools.count(1)
 
-    monkeypatch.setattr("ctmodel.training.loop.best_epoch", interrupting)
+    def interrupted(*args):
+        result = function(*args)
+        if next(times) == number:
+            interrupt()
+        return result
+
+    return interrupted
+
+
+def raise_keyboard_interrupt():
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(("of", "number"), [("step", 7), ("epoch", 2)])
+def test_ctrl_c_in_the_midst_of_a_step_leaves_the_checkpoint_before(
+    finished, store_path, tmp_path, monkeypatch, of, number
+):
+    """As it strikes in a program that does not ask for anything else."""
+    place, name = {"step": (Trainer, "step"), "epoch": (sys.modules["ctmodel.training.loop"], "best_epoch")}[of]
+    monkeypatch.setattr(place, name, interrupting(getattr(place, name), number, raise_keyboard_interrupt))
     with pytest.raises(KeyboardInterrupt):
+        train(store_path, tmp_path / "run", TINY, execution=Execution(checkpoint_every=0))
+    monkeypatch.undo()
+    left = load_checkpoint(tmp_path / "run" / "checkpoint.npz")
+    assert (len(left.history), left.steps) == {"step": (1, 1), "epoch": (1, 5)}[of]  # five steps each
+    assert same_outcome(train(store_path, tmp_path / "run", TINY, resume=True), finished)
+
+
+@contextlib.contextmanager
+def as_on_the_command_line():
+    before = [signal.getsignal(number) for number in SIGNALS]
+    try:
+        with ending_on_signals(lambda: pytest.fail("ended at once")):
+            yield
+    finally:
+        for number, handler in zip(SIGNALS, before, strict=True):
+            signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_to_the_command_costs_no_step(finished, store_path, tmp_path, monkeypatch, number):
+    interrupt = functools.partial(signal.raise_signal, number)
+    monkeypatch.setattr(Trainer, "step", interrupting(Trainer.step, 7, interrupt))
+    with pytest.raises(KeyboardInterrupt), as_on_the_command_line():
         train(store_path, tmp_path / "run", TINY)
     monkeypatch.undo()
-    assert len(Run(tmp_path / "run").history()) == TINY.epochs - 1
-    resumed = train(store_path, tmp_path / "run", TINY, resume=True)
-    assert resumed == dataclasses.replace(finished, run=tmp_path / "run", status="resumed")
-    assert same_outcome(resumed, finished)
+    left = load_checkpoint(tmp_path / "run" / "checkpoint.npz")
+    assert (len(left.history), left.steps) == (1, 2)
+    assert same_outcome(train(store_path, tmp_path / "run", TINY, resume=True), finished)
+
+
+def test_a_signal_during_the_validation_does_not_wait_for_its_end(finished, store_path, tmp_path, monkeypatch):
+    interrupt = functools.partial(signal.raise_signal, signal.SIGTERM)
+    monkeypatch.setattr(Predictor, "_outputs", interrupting(Predictor._outputs, 2, interrupt))
+    with pytest.raises(KeyboardInterrupt), as_on_the_command_line():
+        train(store_path, tmp_path / "run", TINY)
+    monkeypatch.undo()
+    left = load_checkpoint(tmp_path / "run" / "checkpoint.npz")
+    assert (len(left.history), left.steps) == (0, 5)
+    assert same_outcome(train(store_path, tmp_path / "run", TINY, resume=True), finished)
 
 
 @pytest.mark.parametrize(
@@ -405,7 +458,7 @@ def test_a_run_that_xla_compiles_says_so(store_path, tmp_path):
 
 def test_xla_is_refused_where_devices_share_a_batch(store_path, tmp_path, monkeypatch):
     two = SimpleNamespace(num_replicas_in_sync=2)
-    monkeypatch.setattr(sys.modules["ctmodel.training.train"], "gather_team", lambda _: Team(two))
+    monkeypatch.setattr(sys.modules["ctmodel.training.train"], "distribute", lambda _: Distribution(two))
     with pytest.raises(SettingsError, match="xla: compiles for one device, and there are 2; choose --strategy none"):
         train(store_path, tmp_path / "run", dataclasses.replace(TINY, xla=True))
     assert not (tmp_path / "run").exists()

@@ -192,7 +192,7 @@ def test_a_lock_that_is_a_link_is_not_followed(raw, tmp_path):
 def test_what_is_not_ours_in_the_working_folder_stays(raw, store):
     hidden = Staging(store).folder
     (hidden / "thesis").mkdir()
-    (hidden / ".sources.jsonl.7.writing").write_text("killed")
+    (hidden / ".writing-7-sources.jsonl").write_text("killed")
     convert(raw, store)
     assert sorted(path.name for path in hidden.iterdir()) == ["lock", "sources.jsonl", "thesis"]
 

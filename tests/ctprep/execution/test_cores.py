@@ -3,13 +3,12 @@
 import os
 import subprocess
 import sys
-from concurrent.futures import wait
 
 import pytest
 
 from ctprep.execution import cores
-from ctprep.execution.cores import available_cores, threads_shared_among
-from ctprep.execution.pool import WorkerProcesses
+from ctprep.execution.cores import available_cores, thread_limits
+from ctprep.execution.pool import ProcessPool
 
 
 @pytest.fixture
@@ -69,16 +68,12 @@ def test_the_affinity_counts_in_a_real_process():
 def test_workers_share_the_cores(machine, monkeypatch, workers, share):
     machine("0::/\n", {})
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    with threads_shared_among(workers):
-        assert os.environ["OMP_NUM_THREADS"] == str(share)
-    assert "OMP_NUM_THREADS" not in os.environ
+    assert thread_limits(workers)["OMP_NUM_THREADS"] == str(share)
 
 
 def test_what_the_user_has_set_stays(monkeypatch):
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
-    with threads_shared_among(8):
-        assert os.environ["OMP_NUM_THREADS"] == "5"
-    assert os.environ["OMP_NUM_THREADS"] == "5"
+    assert "OMP_NUM_THREADS" not in thread_limits(8)
 
 
 def blas_threads():
@@ -95,11 +90,7 @@ def test_the_libraries_of_a_worker_keep_to_its_share(monkeypatch):
     for library in ("OMP", "OPENBLAS", "MKL"):  # Dask's clusters leave these behind
         monkeypatch.delenv(f"{library}_NUM_THREADS", raising=False)
     for workers, share in ((2, 1), (1, 2)):
-        pool = WorkerProcesses(workers)
-        try:
-            done, _ = wait([pool.submit(blas_threads) for _ in range(4)])
-        finally:
-            pool.shutdown()
-        found = [threads for future in done for threads in future.result()]
+        with ProcessPool(workers) as pool:
+            found = pool.call(blas_threads)
         assert found
         assert set(found) == {min(share, len(os.sched_getaffinity(0)))}

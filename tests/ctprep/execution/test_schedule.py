@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from ctprep.errors import SchedulerError
-from ctprep.execution.alone import run_alone
+from ctprep.execution.pool import ProcessPool
 from ctprep.execution.schedule import run_all
 from tests.clusters import SECONDS_FOR_A_WORKER, workers_on_this_machine
+from tests.processes import processes_in, session_ends
 
 OUTLIVING = ("processes", "cluster")
 """The schedulers that outlive their processes."""
@@ -46,7 +47,7 @@ def run(task):
 
 
 def kill(whom):
-    """Kill this process; before, where it is asked for, the worker that waits for it."""
+    """Kill this process; before, where it is asked for, the worker of the cluster that waits for it."""
     if whom == "worker":
         os.kill(os.getppid(), signal.SIGKILL)
     os.kill(os.getpid(), signal.SIGKILL)
@@ -75,7 +76,7 @@ def make_tasks(tmp_path):
     return make
 
 
-def results(tasks, tmp_path, scheduler, function=run, on_result=lambda _: None, workers=2):
+def results(tasks, scheduler, function=run, on_result=lambda _: None, workers=2):
     """Run tasks; return the result of each, of which there must be one."""
     found = []
 
@@ -83,47 +84,26 @@ def results(tasks, tmp_path, scheduler, function=run, on_result=lambda _: None, 
         found.append(result)
         on_result(result)
 
-    run_all(
-        function,
-        tasks,
-        keep,
-        when_lost=lose,
-        attempts=tmp_path / "marks",
-        name=lambda task: task.name,
-        scheduler=scheduler,
-        workers=workers,
-    )
+    run_all(function, tasks, keep, when_lost=lose, scheduler=scheduler, workers=workers)
     assert Counter(name for name, _ in found) == Counter(task.name for task in tasks)
     return dict(found)
 
 
 @pytest.mark.parametrize("scheduler", OUTLIVING, indirect=True)
-def test_only_tasks_that_kill_twice_are_lost_and_after_two_attempts(make_tasks, tmp_path, scheduler):
-    """With one process, for two die together, and the other may not have written down what it had begun."""
+def test_only_tasks_that_kill_twice_are_lost_and_after_two_attempts(make_tasks, scheduler):
     tasks = make_tasks(40, killer=("self",) * 9, other_killer=("self",) * 9, hit_once=("self",))
-    found = results(tasks, tmp_path, scheduler, workers=1)
+    found = results(tasks, scheduler)
     assert {name for name, result in found.items() if result == "lost"} == {"killer", "other_killer"}
-    assert {task.name: task.attempts for task in tasks if task.kills} == {
-        "killer": 2,
-        "other_killer": 2,
-        "hit_once": 2,
-    }
+    assert {task.attempts for task in tasks if task.kills} == {2}
+    assert {task.attempts for task in tasks if not task.kills} == {1}
 
 
-def test_tasks_that_do_not_kill_are_done_whoever_dies_beside_them(make_tasks, tmp_path):
-    tasks = make_tasks(40, **{f"killer{number}": ("self",) * 9 for number in range(4)})
-    found = results(tasks, tmp_path, "processes")
-    assert {task.name: found[task.name] for task in tasks} == {
-        task.name: "lost" if task.kills else "done" for task in tasks
-    }
-
-
-def test_tasks_that_wait_for_a_worker_do_not_die_with_it(make_tasks, tmp_path):
+def test_tasks_that_wait_for_a_worker_do_not_die_with_it(make_tasks):
     """On a cluster that hands out all tasks at once, each dead worker is blamed on all of its tasks."""
-    kills = {f"hit{number}": ("self",) for number in range(ALLOWED_FAILURES + 2)}
+    kills = {f"hit{number}": ("worker",) for number in range(ALLOWED_FAILURES + 2)}
     tasks = make_tasks(0, **kills) + make_tasks(8)
     with workers_on_this_machine(1, worker_saturation="inf") as eager:
-        assert set(results(tasks, tmp_path, eager.scheduler_address).values()) == {"done"}
+        assert set(results(tasks, eager.scheduler_address).values()) == {"done"}
 
 
 def test_tasks_that_wait_for_a_worker_do_die_with_it_without_our_help(make_tasks):
@@ -140,19 +120,19 @@ def test_tasks_that_wait_for_a_worker_do_die_with_it_without_our_help(make_tasks
             last.result(timeout=SECONDS_FOR_A_WORKER)
 
 
-def test_a_suspect_is_not_blamed_for_a_worker_that_died_beside_it(make_tasks, tmp_path, cluster):
+def test_a_suspect_is_not_blamed_for_a_worker_that_died_beside_it(make_tasks, cluster):
     tasks = make_tasks(4, unlucky=("self", "worker", "worker"))
-    assert set(results(tasks, tmp_path, cluster).values()) == {"done"}
+    assert set(results(tasks, cluster).values()) == {"done"}
 
 
-def test_a_task_that_always_takes_the_worker_along_is_lost_in_the_end(make_tasks, tmp_path, cluster):
+def test_a_task_that_always_takes_the_worker_along_is_lost_in_the_end(make_tasks, cluster):
     tasks = make_tasks(4, killer=("self", *("worker",) * 9))
-    found = results(tasks, tmp_path, cluster)
+    found = results(tasks, cluster)
     assert [name for name, result in found.items() if result == "lost"] == ["killer"]
     assert [task.attempts for task in tasks if task.kills] == [5]
 
 
-def test_a_cluster_without_workers_is_waited_for(make_tasks, tmp_path, local_cluster):
+def test_a_cluster_without_workers_is_waited_for(make_tasks, local_cluster):
     finished = []
 
     def kill_all_workers(result):
@@ -162,25 +142,8 @@ def test_a_cluster_without_workers_is_waited_for(make_tasks, tmp_path, local_clu
                 os.kill(nanny.pid, signal.SIGKILL)
 
     tasks = make_tasks(30)
-    found = results(tasks, tmp_path, local_cluster.scheduler_address, sleep, on_result=kill_all_workers)
+    found = results(tasks, local_cluster.scheduler_address, sleep, on_result=kill_all_workers)
     assert set(found.values()) == {"done"}
-
-
-@pytest.mark.parametrize("scheduler", OUTLIVING, indirect=True)
-def test_marks_of_an_earlier_run_say_nothing(make_tasks, tmp_path, scheduler):
-    tasks = make_tasks(4)
-    (tmp_path / "marks").mkdir()
-    for task in tasks:
-        for mark in (task.name, *(f"{task.name}.{number}" for number in range(2, 6))):
-            (tmp_path / "marks" / mark).touch()
-    assert set(results(tasks, tmp_path, scheduler).values()) == {"done"}
-    assert not list((tmp_path / "marks").iterdir())
-
-
-@pytest.mark.parametrize("scheduler", ["threads", "synchronous"])
-def test_what_cannot_outlive_a_task_leaves_no_marks(make_tasks, tmp_path, scheduler):
-    assert set(results(make_tasks(4), tmp_path, scheduler).values()) == {"done"}
-    assert not (tmp_path / "marks").exists()
 
 
 def fail(task):
@@ -188,10 +151,9 @@ def fail(task):
 
 
 @pytest.mark.parametrize("scheduler", ["synchronous", "threads", *OUTLIVING], indirect=True)
-def test_what_a_task_raises_ends_the_run(make_tasks, tmp_path, scheduler):
+def test_what_a_task_raises_ends_the_run(make_tasks, scheduler):
     with pytest.raises(OSError, match="No space left"):
-        results(make_tasks(4), tmp_path, scheduler, fail)
-    assert not list(tmp_path.glob("marks/*"))
+        results(make_tasks(4), scheduler, fail)
 
 
 def fail_alone(task):
@@ -202,9 +164,9 @@ def fail_alone(task):
 
 
 @pytest.mark.parametrize("scheduler", OUTLIVING, indirect=True)
-def test_what_a_suspect_raises_ends_the_run_too(make_tasks, tmp_path, scheduler):
+def test_what_a_suspect_raises_ends_the_run_too(make_tasks, scheduler):
     with pytest.raises(OSError, match="No space left"):
-        results(make_tasks(0, suspect=("self",)), tmp_path, scheduler, fail_alone)
+        results(make_tasks(0, suspect=("self",)), scheduler, fail_alone)
 
 
 def print_much(task):
@@ -213,15 +175,15 @@ def print_much(task):
 
 
 @pytest.mark.parametrize("scheduler", OUTLIVING, indirect=True)
-def test_what_a_suspect_prints_is_no_result(make_tasks, tmp_path, scheduler):
-    assert results(make_tasks(0, suspect=("self",)), tmp_path, scheduler, print_much) == {"suspect": "done"}
+def test_what_a_suspect_prints_is_no_result(make_tasks, scheduler):
+    assert results(make_tasks(0, suspect=("self",)), scheduler, print_much) == {"suspect": "done"}
 
 
 @pytest.mark.parametrize("executable", ["/nowhere/python", "/bin/false"])
 def test_a_process_that_cannot_be_started_is_not_the_tasks_fault(make_tasks, monkeypatch, executable):
     monkeypatch.setattr(sys, "executable", executable)
-    with pytest.raises(SchedulerError, match="could not start a process"):
-        run_alone(run, *make_tasks(1))
+    with ProcessPool(1) as pool, pytest.raises(SchedulerError, match="could not start a process"):
+        pool.call(run, *make_tasks(1))
 
 
 class Poison(Task):
@@ -237,29 +199,37 @@ def die_elsewhere(home):
     return Poison("poison", Path())
 
 
-@pytest.mark.parametrize(
-    ("scheduler", "message"),
-    [("processes", "processes died 3 times before one had run a scan"), ("cluster", "die before they run a scan")],
-    indirect=["scheduler"],
-)
-def test_processes_that_die_before_they_run_anything_end_the_run(tmp_path, scheduler, message, monkeypatch):
-    monkeypatch.setattr("ctprep.execution.cluster.FRUITLESS_SUBMISSIONS", 1)  # each is four dead workers
-    with pytest.raises(SchedulerError, match=message):
-        results([Poison("poison", tmp_path)], tmp_path, scheduler)
+def die():
+    os._exit(1)
 
 
-def test_a_cluster_that_may_not_wait_for_workers_ends_the_run(make_tasks, tmp_path):
+def test_processes_that_die_before_they_run_anything_end_the_run(tmp_path):
+    with pytest.raises(SchedulerError, match="3 died before they had run one"):
+        results([Poison("poison", tmp_path)], "processes")
+
+
+def test_a_task_that_kills_a_worker_of_a_cluster_on_arrival_is_lost(tmp_path, cluster):
+    assert results([Poison("poison", tmp_path)], cluster) == {"poison": "lost"}
+
+
+def test_a_cluster_whose_workers_die_whatever_they_do_ends_the_run(tmp_path, cluster, monkeypatch):
+    monkeypatch.setattr("ctprep.execution.cluster._nothing", die)
+    with pytest.raises(SchedulerError, match="die before they run a scan"):
+        results([Poison("poison", tmp_path)], cluster)
+
+
+def test_a_cluster_that_may_not_wait_for_workers_ends_the_run(make_tasks):
     with (
         workers_on_this_machine(0, no_workers_timeout="100ms") as empty,
         pytest.raises(SchedulerError, match="had none for longer"),
     ):
-        results(make_tasks(4), tmp_path, empty.scheduler_address)
+        results(make_tasks(4), empty.scheduler_address)
 
 
-def test_auto_is_no_scheduler_of_tasks(make_tasks, tmp_path):
+def test_auto_is_no_scheduler_of_tasks(make_tasks):
     """It is chosen by who knows the tasks, and is no address."""
     with pytest.raises(SchedulerError, match="auto is for who knows how long the tasks take"):
-        results(make_tasks(1), tmp_path, "auto")
+        results(make_tasks(1), "auto")
 
 
 CLUSTER = """
@@ -279,7 +249,7 @@ def test_a_cluster_that_goes_away_is_said_with_a_way_on(make_tasks, tmp_path):
     with subprocess.Popen(script, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment) as cluster:
         address = cluster.stdout.readline().strip()
         with pytest.raises(SchedulerError, match="went away; what is finished is kept"):
-            results(make_tasks(100), tmp_path, address, sleep, on_result=lambda _: cluster.kill())
+            results(make_tasks(100), address, sleep, on_result=lambda _: cluster.kill())
 
 
 def sleep(task):
@@ -295,8 +265,8 @@ import test_schedule as test
 from ctprep.execution.schedule import run_all
 if __name__ == "__main__":
     tasks = [test.Task(f"task{number}", Path(sys.argv[2])) for number in range(200)]
-    run_all(getattr(test, sys.argv[4]), tasks, lambda _: print("one", flush=True), when_lost=test.lose,
-            attempts=Path(sys.argv[3]), name=lambda task: task.name, scheduler=sys.argv[1], workers=2)
+    run_all(getattr(test, sys.argv[3]), tasks, lambda _: print("one", flush=True), when_lost=test.lose,
+            scheduler=sys.argv[1], workers=2)
 """
 
 
@@ -309,30 +279,21 @@ def test_an_interruption_ends_the_run_and_leaves_no_process(tmp_path, scheduler)
         _, errors = process.communicate(timeout=60)
     assert errors.splitlines()[-1] == "KeyboardInterrupt"
     assert process.returncode == -signal.SIGINT
-    while any_process_in(process.pid):  # multiprocessing's own tracker takes its time
-        time.sleep(0.05)
+    assert session_ends(process.pid)
 
 
 def interruptible(tmp_path, scheduler, function):
-    """Start a program that runs 200 tasks, as a group of processes."""
+    """Start a program that runs 200 tasks, in a session of its own."""
     (tmp_path / "interrupted.py").write_text(INTERRUPTED)
     (tmp_path / "made").mkdir()
     return subprocess.Popen(
-        [sys.executable, tmp_path / "interrupted.py", scheduler, tmp_path / "made", tmp_path / "marks", function],
+        [sys.executable, tmp_path / "interrupted.py", scheduler, tmp_path / "made", function],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     )
-
-
-def any_process_in(group):
-    try:
-        os.killpg(group, 0)
-    except ProcessLookupError:
-        return False
-    return True
 
 
 def sleep_alone(task):
@@ -357,16 +318,15 @@ def number_of_suspect(process, tmp_path):
 
 def test_an_interruption_ends_the_process_of_a_suspect(tmp_path):
     with interruptible(tmp_path, "processes", "sleep_alone") as process:
-        suspect = number_of_suspect(process, tmp_path)
+        assert number_of_suspect(process, tmp_path) in processes_in(process.pid)
         os.killpg(process.pid, signal.SIGINT)
         process.communicate(timeout=60)
-    assert not any_process_in(suspect)
+    assert session_ends(process.pid)
 
 
 def test_the_process_of_a_suspect_ends_with_the_one_that_waits(tmp_path):
     with interruptible(tmp_path, "processes", "sleep_alone") as process:
-        suspect = number_of_suspect(process, tmp_path)
+        assert number_of_suspect(process, tmp_path) in processes_in(process.pid)
         process.kill()
         process.communicate(timeout=60)
-    while any_process_in(suspect):
-        time.sleep(0.05)
+    assert session_ends(process.pid)

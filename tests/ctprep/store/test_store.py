@@ -1,8 +1,6 @@
 import json
 import shutil
-import signal
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -283,24 +281,6 @@ def test_the_digest_depends_on_every_byte_and_every_name(tmp_path):
     chunk.with_name("other").rename(chunk)
     chunk.write_bytes(chunk.read_bytes()[:-1] + b"\0")
     assert store.digest() != before
-
-
-def test_an_interruption_waits_for_zarr_whose_threads_would_go_on_alone(tmp_path, monkeypatch, interrupting):
-    def half_done(begin, *args, **kwargs):
-        group = begin(*args, **kwargs)
-        signal.raise_signal(interrupting)
-        went_on.append(begin)
-        return group
-
-    went_on = []
-    build(tmp_path)
-    for name in ("create_group", "open_group"):
-        monkeypatch.setattr(zarr, name, partial(half_done, getattr(zarr, name)))
-    with pytest.raises(KeyboardInterrupt):
-        build(tmp_path)
-    with pytest.raises(KeyboardInterrupt):
-        open_store(tmp_path / "out.zarr")
-    assert len(went_on) == 2
 
 
 def test_a_store_is_shown_in_one_line_whatever_it_holds(tmp_path):
