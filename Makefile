@@ -11,7 +11,7 @@ DEMO_COHORT := --scans 240
 DEMO_TRAINING := --epochs 30 --validation 0.15 --test 0.35
 DEMO_MINUTES := 4
 
-.PHONY: demo test lint interop ends torture bench bench-scaling bench-augment bench-training bench-gpu package clean
+.PHONY: demo test lint interop ends torture bench bench-scaling bench-augment bench-training bench-gpu bench-statistics package clean
 
 demo: $(VENV)/ready
 	@echo "Scans, a store, a network and its scores, in $(DEMO)/: about $(DEMO_MINUTES) minutes on two cores."
@@ -116,6 +116,11 @@ torture: $(VENV)/ready
 # What augmentation costs beside a step: a minute.
 bench-augment: $(VENV)/ready
 	$(BIN)/python tests/benchmarks/augmentation.py
+
+# How often intervals hold the truth and comparisons find a difference: half an hour to an hour, and a table in
+# tests/benchmarks/STATISTICS.md. Goes on where it was interrupted.
+bench-statistics: $(VENV)/ready
+	$(BIN)/python tests/benchmarks/simulated_statistics.py --keep $(VENV)/statistics
 
 # What a GPU is fed and waits for; says so and ends where there is none.
 bench-gpu: $(VENV)/ready

@@ -60,6 +60,42 @@ def _numbers_by_score(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndar
     return np.bincount(place[positive], minlength=n_scores), np.bincount(place[~positive], minlength=n_scores)
 
 
+def partial_auroc(positive: np.ndarray, scores: np.ndarray, *, max_fpr: float) -> float:
+    """Return the AUROC of the part of the curve up to a false positive rate, from 0.5 (guessing) to 1 (perfect).
+
+    Parameters
+    ----------
+    positive, scores
+        As in `auroc`.
+    max_fpr : float
+        Largest false positive rate, above 0 and at most 1.
+
+    Returns
+    -------
+    float
+        Standardized as McClish (1989, Medical Decision Making 9:190) did; the AUROC where `max_fpr` is 1.
+
+    Examples
+    --------
+    >>> partial_auroc(np.array([False, False, True, True]), np.array([0.1, 0.4, 0.3, 0.8]), max_fpr=0.5)
+    0.6666666666666666
+    """
+    positives, negatives = (numbers[::-1] for numbers in _numbers_by_score(positive, scores))
+    if not positives.any() or not negatives.any():
+        return np.nan
+    tpr, fpr = (np.concatenate([[0], np.cumsum(numbers) / numbers.sum()]) for numbers in (positives, negatives))
+    last = int(np.searchsorted(fpr, max_fpr, side="right"))
+    within = np.append(fpr[:last], max_fpr)
+    # past the last whole step the curve is the line to the next point
+    area = float(np.trapezoid(np.append(tpr[:last], np.interp(max_fpr, fpr[last - 1 :], tpr[last - 1 :])), within))
+    return standardized_area(area, max_fpr)
+
+
+def standardized_area(area: float, max_fpr: float) -> float:
+    """Return an area under the ROC curve up to a false positive rate on McClish's scale: 0.5 guessing, 1 perfect."""
+    return (1 + (area - max_fpr**2 / 2) / (max_fpr - max_fpr**2 / 2)) / 2
+
+
 def macro_auroc(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Return the mean over classes of the AUROC of each class against all others.
 
@@ -75,6 +111,61 @@ def macro_auroc(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """
     n_classes = probabilities.shape[1]
     return float(np.mean([auroc(labels == label, probabilities[:, label]) for label in range(n_classes)]))
+
+
+def macro_f1(labels: np.ndarray, called: np.ndarray, n_classes: int) -> float:
+    """Return the mean over classes of the F1 score of each class against all others.
+
+    Parameters
+    ----------
+    labels, called : (n,) int array
+        True and called class.
+    n_classes : int
+
+    Returns
+    -------
+    float
+        NaN where a class is neither present nor called.
+    """
+    hits, is_own, is_called = (
+        np.bincount(values, minlength=n_classes) for values in (labels[labels == called], labels, called)
+    )
+    return float(np.mean(2 * hits / (is_own + is_called))) if np.all(is_own + is_called) else np.nan
+
+
+def quadratic_kappa(labels: np.ndarray, called: np.ndarray) -> float:
+    """Return the agreement of called with true ordered classes: 1 is perfect, 0 that of chance (Cohen 1968).
+
+    A call two classes off counts four times one that is one class off.
+
+    Parameters
+    ----------
+    labels, called : (n,) int array
+        True and called class, in the order of severity.
+
+    Returns
+    -------
+    float
+        NaN where all are the same class.
+
+    Examples
+    --------
+    >>> quadratic_kappa(np.array([0, 1, 2, 3]), np.array([0, 1, 2, 2]))
+    0.875
+    """
+    found, by_chance = _squared_distances(labels, called)
+    return 1 - found / by_chance if by_chance else np.nan
+
+
+def _squared_distances(labels: np.ndarray, called: np.ndarray) -> tuple[float, float]:
+    """Return the mean squared distance of a scan's two classes, and that of any two scans' classes."""
+    by_chance = labels.var() + called.var() + (labels.mean() - called.mean()) ** 2
+    return float(np.mean((labels - called) ** 2.0)), float(by_chance)
+
+
+def class_distances(labels: np.ndarray, called: np.ndarray) -> np.ndarray:
+    """Return by how many classes each call is off, where classes are ordered."""
+    return np.abs(labels - called)
 
 
 def log_losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -133,35 +224,3 @@ def predicted_classes(probabilities: np.ndarray, *, threshold: float) -> np.ndar
     if probabilities.shape[1] == 2:
         return (probabilities[:, 1] >= threshold).astype(np.int64)
     return np.argmax(probabilities, axis=1)
-
-
-def best_threshold(positive: np.ndarray, scores: np.ndarray) -> float:
-    """Return the threshold with the largest sum of sensitivity and specificity (Youden 1950).
-
-    Parameters
-    ----------
-    positive : (n,) bool array
-    scores : (n,) float array
-        Probabilities of the positive class.
-
-    Returns
-    -------
-    float
-        Halfway between two scores; of several as good, the one nearest to 0.5.
-
-    Examples
-    --------
-    >>> best_threshold(np.array([False, False, True]), np.array([0.125, 0.25, 0.75]))
-    0.5
-    """
-    distinct = np.unique(scores)
-    middles = np.concatenate([[distinct[0]], (distinct[:-1] + distinct[1:]) / 2])
-    youden = _share_from(middles, scores[positive]) - _share_from(middles, scores[~positive])
-    best = np.flatnonzero(youden >= youden.max() - 1e-12)
-    return float(middles[best[np.argmin(np.abs(middles[best] - 0.5))]])
-
-
-def _share_from(thresholds: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Return the share of scores at or above each threshold."""
-    below = np.searchsorted(np.sort(scores), thresholds, side="left")
-    return (len(scores) - below) / len(scores)

@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from scipy.stats import norm
 
 from ctmodel.scoring import metrics
-from ctmodel.scoring.intervals import auroc_interval, mean_interval, share_interval, wilson_interval
+from ctmodel.scoring.intervals import (
+    auroc_interval,
+    influence_interval,
+    interval_of_mean_share,
+    mean_interval,
+    propagated_interval,
+    share_interval,
+    wilson_interval,
+)
 
 
 @pytest.mark.parametrize(
@@ -90,13 +98,24 @@ def test_the_interval_of_an_auroc_holds_the_truth_19_times_of_20(scans_each):
     assert 0.92 <= covered / trials <= 0.99
 
 
-@given(st.lists(st.booleans(), min_size=1, max_size=40), st.floats(0.1, 20))
-def test_a_mean_of_two_extremes_has_the_interval_of_a_share(hits, largest):
-    patients = np.arange(len(hits)) // 2
-    low, high = share_interval(np.array(hits), patients)
-    assert mean_interval(np.array(hits) * largest, patients, largest=largest) == pytest.approx(
-        (low * largest, high * largest), abs=1e-9
-    )
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=40))
+def test_a_mean_is_at_least_as_sure_as_if_its_values_were_extremes(values):
+    low, high = mean_interval(np.array(values), np.arange(len(values)), largest=1)
+    low_of_share, high_of_share = wilson_interval(float(np.mean(values)), len(values))
+    assert low_of_share - 1e-9 <= low
+    assert high <= high_of_share + 1e-9
+
+
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=40), st.floats(0.1, 20))
+def test_the_interval_of_a_mean_has_its_unit(values, largest):
+    low, high = mean_interval(np.array(values), np.arange(len(values)), largest=1)
+    scaled = mean_interval(np.array(values) * largest, np.arange(len(values)), largest=largest)
+    assert scaled == pytest.approx((low * largest, high * largest), rel=1e-6, abs=1e-6)
+
+
+def test_one_value_in_three_is_not_sure():
+    low, high = mean_interval(np.array([0.1, 0.1, 0.101]), np.arange(3), largest=1)
+    assert high - low > 0.1
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=30), st.integers(1, 4))
@@ -104,7 +123,7 @@ def test_a_mean_lies_in_an_interval_that_has_a_width(values, scans_each):
     low, high = mean_interval(np.array(values), np.arange(len(values)) // scans_each, largest=1)
     assert -1e-12 <= low <= np.mean(values) + 1e-12
     assert np.mean(values) - 1e-12 <= high <= 1
-    assert high - low > 0.1
+    assert high - low > 0.02
 
 
 @pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
@@ -114,8 +133,8 @@ def test_a_mean_of_equal_values_is_as_sure_as_its_patients_are_many(value):
 
 
 def test_scans_that_differ_within_patients_only_count_in_full():
-    values, patients = np.tile([0.0, 1.0], 20), np.repeat(np.arange(20), 2)
-    assert mean_interval(values, patients, largest=1) == wilson_interval(0.5, 40)
+    hits, patients = np.tile([False, True], 20), np.repeat(np.arange(20), 2)
+    assert share_interval(hits, patients) == wilson_interval(0.5, 40)
 
 
 def test_copies_of_a_scan_do_not_make_a_mean_surer():
@@ -123,3 +142,24 @@ def test_copies_of_a_scan_do_not_make_a_mean_surer():
     low, high = mean_interval(values, patients, largest=1)
     low_of_copies, high_of_copies = mean_interval(np.repeat(values, 3), np.repeat(patients, 3), largest=1)
     assert high_of_copies - low_of_copies == pytest.approx(high - low, rel=0.02)
+
+
+def test_the_interval_of_a_difference_of_shares_is_that_of_the_published_table():
+    # Newcombe 1998, Statistics in Medicine 17:873, table II, method 10: 56/70 - 48/80
+    low, high = interval_of_mean_share([56 / 70, 1 - 48 / 80], [70, 80])
+    assert (2 * low - 1, 2 * high - 1) == pytest.approx((0.0524, 0.3339), abs=5e-5)
+
+
+def test_the_interval_of_a_function_of_one_share_is_the_function_of_its_interval():
+    low, high = propagated_interval(lambda one, _: one / (1 - one), (0.7, 40), (0.5, 30))
+    assert (low, high) == pytest.approx(tuple(np.divide(*(w, 1 - w)) for w in map(np.array, wilson_interval(0.7, 40))))
+
+
+def test_a_quotient_may_be_infinite_above():
+    assert propagated_interval(lambda one, other: one / (1 - other), (0.7, 40), (1.0, 30))[1] == np.inf
+
+
+def test_the_interval_of_influences_is_that_of_a_share_where_they_are_a_shares():
+    hits = np.arange(50) < 35
+    interval = influence_interval(0.7, (hits - 0.7) / 50, np.arange(50))
+    assert interval == pytest.approx(wilson_interval(0.7, 49))

@@ -1,7 +1,5 @@
 """Scores equal scikit-learn's, for any weights; where they are undefined they are NaN."""
 
-import tracemalloc
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -17,16 +15,6 @@ def scored(draw):
     positive = np.array([True, False, *draw(st.lists(st.booleans(), max_size=30))])
     scores = draw(st.lists(st.integers(0, 8), min_size=len(positive), max_size=len(positive)))
     return positive, np.array(scores) / 8
-
-
-@st.composite
-def scored_finely(draw):
-    """As `scored`, with any float32 or float64 scores, also neighbours without a float between them."""
-    positive = np.array([True, False, *draw(st.lists(st.booleans(), max_size=10))])
-    start, dtype = draw(st.floats(0, 0.9)), draw(st.sampled_from([np.float32, np.float64]))
-    neighbours = [start, np.nextafter(start, 1), np.nextafter(np.float32(start), np.float32(1))]
-    chances = st.sampled_from(neighbours) | st.floats(0, 1)
-    return positive, np.array(draw(st.lists(chances, min_size=len(positive), max_size=len(positive))), dtype=dtype)
 
 
 @given(scored())
@@ -88,36 +76,31 @@ def test_two_classes_are_called_at_the_threshold_and_more_by_the_largest():
     assert metrics.predicted_classes(np.array([[0.2, 0.5, 0.3]]), threshold=0.1).tolist() == [1]
 
 
-@given(scored())
-def test_no_threshold_beats_the_best_one(case):
-    positive, scores = case
-
-    def youden(threshold):
-        return np.mean(scores[positive] >= threshold) - np.mean(scores[~positive] >= threshold)
-
-    best = metrics.best_threshold(positive, scores)
-    assert youden(best) == pytest.approx(max(youden(threshold) for threshold in [*scores, 2.0]) if best else 0)
+@given(scored(), st.sampled_from([0.05, 0.1, 0.3, 1.0]))
+def test_partial_auroc_is_that_of_scikit_learn(case, max_fpr):
+    expected = oracle.roc_auc_score(*case, max_fpr=max_fpr)
+    assert metrics.partial_auroc(*case, max_fpr=max_fpr) == pytest.approx(expected)
 
 
-def best_threshold_by_trying_each(positive, scores):
-    distinct = np.unique(scores)
-    middles = np.concatenate([[distinct[0]], (distinct[:-1] + distinct[1:]) / 2])
-    called = scores >= middles[:, None]
-    youden = called[:, positive].mean(axis=1) - called[:, ~positive].mean(axis=1)
-    best = np.flatnonzero(youden >= youden.max() - 1e-12)
-    return float(middles[best[np.argmin(np.abs(middles[best] - 0.5))]])
+def random_calls(n_classes=4, n=200):
+    generator = np.random.default_rng(6)
+    labels = generator.integers(0, n_classes, n)
+    return labels, np.clip(labels + generator.integers(-1, 3, n), 0, n_classes - 1)
 
 
-@given(scored() | scored_finely())
-def test_the_best_threshold_is_the_one_found_by_trying_each(case):
-    assert metrics.best_threshold(*case) == best_threshold_by_trying_each(*case)
+def test_macro_f1_is_that_of_scikit_learn():
+    assert metrics.macro_f1(*random_calls(), 4) == pytest.approx(oracle.f1_score(*random_calls(), average="macro"))
 
 
-def test_the_best_of_20000_thresholds_needs_little_memory():
-    generator = np.random.default_rng(3)
-    positive, scores = generator.random(20_000) < 0.3, generator.random(20_000)
-    tracemalloc.start()
-    metrics.best_threshold(positive, scores)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 100 * scores.nbytes  # a table of every threshold by every scan has 2,500 times as many bytes
+def test_macro_f1_without_a_class_is_nan():
+    assert np.isnan(metrics.macro_f1(np.array([0, 1]), np.array([1, 0]), 3))
+
+
+def test_quadratic_kappa_is_that_of_scikit_learn():
+    expected = oracle.cohen_kappa_score(*random_calls(), weights="quadratic")
+    assert metrics.quadratic_kappa(*random_calls()) == pytest.approx(expected)
+
+
+def test_class_distance_is_the_mean_absolute_error_of_scikit_learn():
+    expected = oracle.mean_absolute_error(*random_calls())
+    assert metrics.class_distances(*random_calls()).mean() == pytest.approx(expected)

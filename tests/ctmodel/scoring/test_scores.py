@@ -37,13 +37,52 @@ def test_two_classes_have_the_scores_of_a_diagnostic_test():
             "auroc": 0.75,
             "average_precision": (1 + 2 / 3) / 2,
             "accuracy": 0.5,
+            "balanced_accuracy": 0.5,
             "sensitivity": 0.5,
             "specificity": 0.5,
+            "ppv": 0.5,
+            "npv": 0.5,
             "brier": (0.01 + 0.36 + 0.36 + 0.01) / 4,
             "log_loss": -np.log([0.9, 0.4, 0.4, 0.9]).mean(),
         }
     )
     assert found.confusion == ((1, 1), (1, 1))
+
+
+def test_the_table_has_ten_rows_in_the_order_of_a_report():
+    found = score(many(), classes=("normal", "abnormal"), part="test", threshold=HALF)
+    assert list(found.scores) == [
+        *("auroc", "average_precision", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv"),
+        *("brier", "log_loss"),
+    ]
+    assert list(found.more) == [
+        *("f1", "mcc", "lr_positive", "lr_negative", "partial_auroc", "calibration_slope", "calibration_intercept")
+    ]
+    assert list(found.all_scores()) == [*found.scores, *found.more]
+
+
+def test_a_prevalence_adds_the_predictive_values_that_it_gives():
+    found = score(many(), classes=("normal", "abnormal"), part="test", threshold=HALF, prevalence=0.05)
+    assert found.prevalence == 0.05
+    assert found.more["ppv_at_prevalence"].value < found.scores["ppv"].value
+    assert found.more["npv_at_prevalence"].value > found.scores["npv"].value
+
+
+def test_ordered_classes_have_the_scores_of_grades():
+    probabilities = np.array([[0.8, 0.1, 0.1], [0.2, 0.5, 0.3], [0.1, 0.6, 0.3], [0.2, 0.2, 0.6]])
+    graded = predictions_of([0, 1, 2, 2], probabilities)
+    found = score(graded, classes=("a", "b", "c"), part="test", threshold=HALF, ordered=True).more
+    assert found["class_distance"].value == 0.25
+    assert found["quadratic_kappa"].value == pytest.approx(1 - 0.25 / (11 / 16 + 1 / 2 + 1 / 16))
+    assert "quadratic_kappa" not in score(graded, classes=("a", "b", "c"), part="test", threshold=HALF).more
+
+
+def test_each_of_several_classes_has_the_scores_of_a_diagnostic_test():
+    probabilities = np.array([[0.8, 0.1, 0.1], [0.2, 0.5, 0.3], [0.1, 0.6, 0.3], [0.2, 0.2, 0.6]])
+    found = score(predictions_of([0, 1, 2, 2], probabilities), classes=("a", "b", "c"), part="test", threshold=HALF)
+    assert found.scores["balanced_accuracy"].value == pytest.approx((1 + 1 + 0.5) / 3)
+    assert found.more["ppv b"].value == 0.5
+    assert found.more["macro_f1"].value == pytest.approx((1 + 2 / 3 + 2 / 3) / 3)
 
 
 def test_each_score_counts_the_scans_and_patients_it_rests_on():
@@ -173,6 +212,19 @@ def test_scores_survive_strict_json():
     assert found.notes[0] == "first"
 
 
+def test_an_infinite_likelihood_ratio_survives_strict_json():
+    perfect = predictions_of([0, 1] * 30, [0.1, 0.9] * 30)
+    found = score(perfect, classes=("normal", "abnormal"), part="test", threshold=HALF)
+    assert found.more["lr_positive"].value == np.inf
+    assert Scores.from_dict(json.loads(json.dumps(found.to_dict(), allow_nan=False))) == found
+
+
+def test_scores_that_version_0_1_wrote_have_no_others():
+    saved = score(many(), classes=("normal", "abnormal"), part="test", threshold=HALF).to_dict()
+    del saved["more"], saved["prevalence"]
+    assert Scores.from_dict(saved).all_scores() == Scores.from_dict(saved).scores
+
+
 def test_good_scores_of_many_patients_need_no_warning():
     assert score(many(), classes=("normal", "abnormal"), part="test", threshold=HALF).notes == ()
 
@@ -183,6 +235,7 @@ def test_good_scores_of_many_patients_need_no_warning():
         (many(shift=0), "includes 0.5"),
         (many(n=30), "Only 30 patients"),
         (many(positive_share=0.1), "Class abnormal is 10%"),
+        (many(positive_share=0.1), "Only 20 patients are abnormal"),
         (predictions_of([0, 1] * 50, np.tile([0.1, 0.4], 50)), "Every scan was predicted as normal"),
         (predictions_of([0, 1] * 50, np.full(100, 0.4)), "The log loss, 0.714, is worse than 0.693"),
         (predictions_of([0, 0, 0, 1] * 25, np.tile([0.5, 0.5, 0.4, 0.6], 25)), "is worse than 0.562"),
@@ -228,5 +281,6 @@ def test_the_threshold_says_who_chose_it():
     validation = predictions_of([0, 0, 1, 1], [0.1, 0.2, 0.3, 0.4])
     assert choose_threshold(validation, by="half") == HALF
     assert choose_threshold(validation, by="validation") == Threshold(pytest.approx(0.25), "validation")
+    assert choose_threshold(validation, by="specificity=1") == Threshold(pytest.approx(0.25), "specificity=1")
     three = dataclasses.replace(validation, probabilities=np.full((4, 3), 1 / 3))
     assert choose_threshold(three, by="validation").chosen_by == "likeliest"
