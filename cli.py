@@ -444,7 +444,7 @@ def train(store: Path, run: Path, resume: bool, tensorboard: Path | None, as_jso
         result = training.train(store, run, settings, say=tell, **how)
     if result.is_chief:
         say(f"{run}: {result.status}, best epoch {result.best_epoch} of {result.epochs}", err=True)
-        show(result.scores, as_json)
+        show(result, as_json)
 
 
 @ctmodel.command()
@@ -470,7 +470,7 @@ def evaluate(run: Path, store: Path | None, as_json: bool) -> None:
     Scans whose patient or file was in the training or validation subset are left out.
     """
     own_process()
-    show(training.evaluate(run, store).scores, as_json)
+    show(training.evaluate(run, store), as_json)
 
 
 @ctmodel.command()

@@ -18,6 +18,7 @@ OWNERS = {
     "isal": {"ctprep/scans/readers/byte_source.py", "ctprep/scans/readers/nifti.py"},
     "nibabel": {"ctprep/scans/readers/nifti_header.py"},
     "numcodecs": {"ctprep/store/chunk.py"},
+    "sklearn": {"ctmodel/baselines/classifier.py"},
     "zarr": {"ctprep/store/store.py", "ctprep/store/format.py"},
     "tensorflow": {"ctmodel/devices/backend.py"},
     "keras": {"ctmodel/devices/backend.py"},
@@ -43,6 +44,7 @@ LAYERS = {
         ("views",),
         ("prediction",),
         ("run",),
+        ("baselines",),
         ("networks",),
         ("data",),
         ("scoring",),
@@ -65,6 +67,9 @@ CTPREP_FOR_CTMODEL = {
     "settings",
     "store.store",
     "text",
+    "volume.grid",
+    "volume.intensity",
+    "volume.lungs",
     "volume.recipe",
 }
 """The bridge: what ctmodel may know of ctprep."""

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ctmodel.baselines.results import Scored
 from ctmodel.data.batches import open_volumes
 from ctmodel.data.patients import same_patients
 from ctmodel.errors import RunMismatch, ScoreError, StoreMoved
@@ -15,14 +16,14 @@ from ctmodel.prediction.inference import load_predictor, predict_rows
 from ctmodel.run.doubts import score_own
 from ctmodel.run.records import StoreRecord, describe_store, store_differences
 from ctmodel.run.run_folder import Run
-from ctmodel.scoring.scores import Predictions, Scores, score
+from ctmodel.scoring.scores import Predictions, score
 from ctprep.store.store import Store
 
 LEARNT_FROM = ("train", "validation")
 
 
-@dataclass(frozen=True)
-class Evaluation:
+@dataclass(frozen=True, kw_only=True)
+class Evaluation(Scored):
     """A run's scores on a store.
 
     Attributes
@@ -33,6 +34,8 @@ class Evaluation:
         Of the scans that were scored.
     left_out : tuple of str
         Labelled scans of another store that were not, because the run has learnt from their patient, file or volume.
+    baselines : Baselines or None
+        What plain statistics score on the run's own test subset; None on another store, and in a run of version 0.1.
 
     Examples
     --------
@@ -43,13 +46,12 @@ class Evaluation:
 
     run: Path
     store: Path
-    scores: Scores
     predictions: Predictions
     left_out: tuple[str, ...]
 
 
 def evaluate(run: str | os.PathLike[str], store: str | os.PathLike[str] | None = None) -> Evaluation:
-    """Score a run's network: on its own test part, or on the labelled scans of another store.
+    """Score a run's network: on its own test subset, or on the labelled scans of another store.
 
     Parameters
     ----------
@@ -96,7 +98,15 @@ def evaluate(run: str | os.PathLike[str], store: str | os.PathLike[str] | None =
         rows, left_out = _unseen_rows(folder, opened)
         predictions = said_of(rows)
         scores = score(predictions, part="unseen", notes=_notes(left_out), **how)
-    return Evaluation(folder.path, opened.path, scores, predictions, left_out)
+    baselines = folder.baselines() if is_own else None
+    return Evaluation(
+        run=folder.path,
+        store=opened.path,
+        scores=scores,
+        predictions=predictions,
+        left_out=left_out,
+        baselines=baselines,
+    )
 
 
 def _own_store(folder: Run, record: StoreRecord) -> Path:

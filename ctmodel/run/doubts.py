@@ -20,7 +20,7 @@ def score_own(
     Parameters
     ----------
     run : Run
-        Whose training is over.
+        Whose training is over; its baselines, if it has any, are compared with.
     validation, test : Predictions
         For these two parts.
     classes : sequence of str
@@ -34,7 +34,9 @@ def score_own(
     of_test = score(test, classes=classes, part="test", threshold=threshold)
     of_validation = score(validation, classes=classes, part="validation", threshold=threshold)
     doubts = doubts_about(run.history(), epochs=run.settings().epochs, validation=of_validation, test=of_test)
-    return replace(of_test, notes=(*doubts, *of_test.notes))
+    baselines = run.baselines()
+    worse = baselines.notes_about(of_test) if baselines else []
+    return replace(of_test, notes=(*worse, *doubts, *of_test.notes))
 
 
 def doubts_about(history: Sequence[Epoch], *, epochs: int, validation: Scores, test: Scores) -> list[str]:

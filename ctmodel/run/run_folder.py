@@ -13,6 +13,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from ctmodel.baselines.results import Baselines
 from ctmodel.errors import (
     CTModelError,
     NetworkError,
@@ -34,7 +35,7 @@ SPLIT_COLUMNS = tuple(field.name for field in fields(SplitRow))
 HISTORY_COLUMNS = tuple(field.name for field in fields(Epoch))
 
 BEGUN = ("network.json", "store.json", "split.csv", "settings.json")  # in the order of writing; the last makes a run
-WEIGHTS, SCORES = "model.weights.h5", "scores.json"
+WEIGHTS, BASELINES, SCORES = "model.weights.h5", "baselines.json", "scores.json"
 LOCK = ".ctmodel-lock"
 
 
@@ -177,6 +178,14 @@ class Run:
         with self._reading(SCORES) as path:
             return Scores.from_dict(read_json(path))
 
+    def baselines(self) -> Baselines | None:
+        """Return the scores of the plain baselines; None in a run that has none, as those of version 0.1."""
+        is_expected = self.is_finished and BASELINES in self._digests()
+        if not is_expected and not (self.path / BASELINES).exists():
+            return None
+        with self._reading(BASELINES) as path:
+            return Baselines.from_dict(read_json(path))
+
     def history(self) -> list[Epoch]:
         """Return its epochs, one or more."""
         with self._reading("history.csv") as path:
@@ -263,10 +272,15 @@ class Run:
         table = (predictions.scans, predictions.patients, parts, labels, *chances, calls)
         write_csv(self.path / "predictions.csv", columns, zip(*table, strict=True))
 
+    def write_baselines(self, baselines: Baselines) -> None:
+        """Write the scores of the plain baselines."""
+        write_json(self.path / BASELINES, baselines.to_dict())
+
     def write_scores(self, scores: Scores) -> None:
         """Write the scores, which makes the run a finished one, whose files must not change from now on."""
         content = scores.to_dict()
-        digests = {name: sha256_of(self.path / name) for name in (*BEGUN, WEIGHTS)}
+        sealed = [*BEGUN, WEIGHTS, *[BASELINES] * (self.path / BASELINES).exists()]
+        digests = {name: sha256_of(self.path / name) for name in sealed}
         write_json(self.path / "digests.json", digests | {SCORES: sha256(json_bytes(content)).hexdigest()})
         write_json(self._scores, content)
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from ctmodel.baselines.results import Baselines, Scored
+from ctmodel.baselines.score import score_baselines
 from ctmodel.data.augment import augmentation_of
 from ctmodel.data.batches import open_volumes
 from ctmodel.data.split import UNLABELLED, Split, merge_patients, split_as_given, split_by_folds, split_by_shares
@@ -45,8 +47,8 @@ def _ignore(_: object) -> None:
     """Take no notice."""
 
 
-@dataclass(frozen=True)
-class RunResult:
+@dataclass(frozen=True, kw_only=True)
+class RunResult(Scored):
     """What a training came to.
 
     Attributes
@@ -58,7 +60,9 @@ class RunResult:
     epochs, best_epoch : int
         How many there were, and whose weights were kept, from 1.
     scores : Scores
-        Of the test part, which neither trained nor chose.
+        Of the test subset, which neither trained nor chose.
+    baselines : Baselines or None
+        What plain statistics score on the same scans; None in a run of version 0.1.
     is_chief : bool
         Whether this process wrote the run; of several machines one does.
 
@@ -73,7 +77,6 @@ class RunResult:
     status: str
     epochs: int
     best_epoch: int
-    scores: Scores
     is_chief: bool = True
 
 
@@ -192,8 +195,16 @@ def _train_on(distribution: Distribution, task: Task, network: NetworkRecord, *,
                 _conclude(task, loop)
         if is_chief:
             task.run.remove_checkpoints()
-    epochs, best, scores = distribution.from_chief_at_last(lambda: _outcome(task.run))
-    return RunResult(task.run.path, status, epochs, best, Scores.from_dict(scores), is_chief)
+    epochs, best, scores, baselines = distribution.from_chief_at_last(lambda: _outcome(task.run))
+    return RunResult(
+        run=task.run.path,
+        status=status,
+        epochs=epochs,
+        best_epoch=best,
+        scores=Scores.from_dict(scores),
+        baselines=Baselines.from_dict(baselines) if baselines else None,
+        is_chief=is_chief,
+    )
 
 
 def _how_it_trains(network: NetworkRecord, distribution: Distribution, *, is_compiled: bool) -> str:
@@ -203,10 +214,15 @@ def _how_it_trains(network: NetworkRecord, distribution: Distribution, *, is_com
     return f"training the {network.name} network in {how} on {devices}{library}"
 
 
-def _outcome(run: Run) -> tuple[int, int, dict[str, Any]]:
-    """Return how many epochs a finished run has, which is best, and its scores."""
-    history = run.history()
-    return len(history), best_epoch(history).epoch, run.scores().to_dict()
+def _outcome(run: Run) -> tuple[int, int, dict[str, Any], dict[str, Any] | None]:
+    """Return how many epochs a finished run has, which is best, its scores, and those of its baselines."""
+    history, baselines = run.history(), run.baselines()
+    return (
+        len(history),
+        best_epoch(history).epoch,
+        run.scores().to_dict(),
+        baselines.to_dict() if baselines else None,
+    )
 
 
 def divide(store: Store, settings: TrainSettings) -> Split:
@@ -290,4 +306,5 @@ def _conclude(task: Task, loop: Loop) -> None:
     run.write_predictions(predictions, parts=parts.tolist(), called=called.tolist(), classes=store.classes)
     run.write_history(loop.history)  # its last epoch may have been interrupted before it was written
     write_curves(loop.history, run.curves)
+    run.write_baselines(score_baselines(store, task.reader, task.split, threshold=task.settings.threshold))
     run.write_scores(score_own(run, validation=validation, test=test, classes=store.classes, threshold=threshold))

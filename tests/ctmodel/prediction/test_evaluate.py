@@ -35,6 +35,7 @@ def find_store_at(path, run):
 def test_a_run_evaluated_anew_has_the_scores_of_its_training(finished):
     evaluation = evaluate(finished.run)
     assert evaluation.scores == finished.scores
+    assert evaluation.baselines == finished.baselines
     assert evaluation.left_out == ()
     assert len(evaluation.predictions.scans) == finished.scores.n
 
@@ -55,6 +56,7 @@ def test_a_store_of_new_patients_is_scored_whole(finished, tmp_path):
     evaluation = evaluate(finished.run, other.store(tmp_path / "other.zarr"))
     assert evaluation.scores.part == "unseen"
     assert evaluation.scores.n == 6
+    assert evaluation.baselines is None
     assert evaluation.left_out == ()
     assert evaluation.scores.threshold == finished.scores.threshold
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ctmodel.baselines.results import Baselines, BaselineScores
 from ctmodel.errors import NetworkError, RunDamaged, RunError, RunExists, RunLocked, RunMissing
 from ctmodel.run import run_folder
 from ctmodel.run.history import Epoch
@@ -29,6 +30,12 @@ SCORES = Scores(
     confusion=((0, 0), (0, 1)),
     notes=(),
 )
+BASELINES = Baselines(
+    (
+        BaselineScores("prevalence", 0, 0, validation=SCORES, test=SCORES),
+        BaselineScores("lung texture", 55, 3, failure="no lungs"),
+    )
+)
 EPOCH = Epoch(1, 0.01, 0.7, 0.5, 0.5, 0.6, 0.5, 0.5)
 
 READERS = {
@@ -37,6 +44,7 @@ READERS = {
     "network.json": Run.network,
     "split.csv": Run.split,
     "scores.json": Run.scores,
+    "baselines.json": Run.baselines,
     "history.csv": Run.history,
     "model.weights.h5": Run.check_weights,
 }
@@ -58,6 +66,7 @@ def ended(begun) -> Run:
     """A finished run, whose weights are any bytes."""
     begun.weights.write_bytes(b"weights" * 100)
     begun.write_history([EPOCH])
+    begun.write_baselines(BASELINES)
     begun.write_scores(SCORES)
     return begun
 
@@ -67,6 +76,21 @@ def test_a_finished_run_is_read_as_it_was_written(ended):
         read(ended)
     assert (ended.settings(), ended.store(), ended.network()) == (SETTINGS, STORE, NETWORK)
     assert (ended.split(), ended.scores(), ended.history()) == (SPLIT, SCORES, [EPOCH])
+    assert ended.baselines() == BASELINES
+
+
+def test_a_run_of_version_0_1_has_no_baselines(begun):
+    begun.weights.write_bytes(b"weights")
+    begun.write_scores(SCORES)
+    assert begun.baselines() is None
+
+
+def test_baselines_that_were_added_after_the_training_are_not_believed(begun):
+    begun.weights.write_bytes(b"weights")
+    begun.write_scores(SCORES)
+    begun.write_baselines(BASELINES)
+    with pytest.raises(RunDamaged, match=r"baselines\.json: has changed since the training"):
+        begun.baselines()
 
 
 @pytest.mark.parametrize("name", READERS.keys() - {"history.csv"})

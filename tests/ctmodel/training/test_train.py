@@ -79,12 +79,15 @@ def test_a_run_holds_all_that_it_promises(finished, store_path):
         "model.weights.h5",
         "split.csv",
         "history.csv",
+        "baselines.json",
         "curves.png",
         "predictions.csv",
         "scores.json",
         "digests.json",
     }
     assert finished.status == "trained"
+    tested = [baseline.test.n for baseline in finished.baselines.baselines if baseline.test]
+    assert tested == [finished.scores.n] * 3  # these lungs are too small for the texture
     assert Run(finished.run).settings() == TINY
     assert read_json(finished.run / "network.json") == {
         "name": "compact",
@@ -496,6 +499,12 @@ def test_what_cannot_be_trained_leaves_no_folder(store_path, tmp_path, settings,
 def test_a_missing_store_is_said_to_be_missing(tmp_path):
     with pytest.raises(StoreNotFound):
         train(tmp_path / "no.zarr", tmp_path / "run", TINY)
+
+
+def test_a_network_below_the_best_baseline_says_so(finished):
+    best = finished.baselines.best().area.value
+    is_worse = finished.scores.scores["auroc"].value < best
+    assert any("that of the baseline" in note for note in finished.scores.notes) == is_worse
 
 
 def test_scores_json_is_strict(finished):
