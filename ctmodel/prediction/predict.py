@@ -87,7 +87,15 @@ def predict(run: str | os.PathLike[str], paths: Iterable[str | os.PathLike[str]]
 
 
 def predict_each(run: str | os.PathLike[str], paths: Iterable[str | os.PathLike[str]]) -> Iterator[Prediction]:
-    """Yield what `predict` returns, each prediction as soon as it is known."""
+    """Yield what `predict` returns, each prediction as soon as it is known.
+
+    Examples
+    --------
+    >>> for prediction in predict_each("run", ["raw/CT-0/p00_0.nii.gz", "raw/labels.csv"]):
+    ...     print(prediction.predicted, prediction.code)
+    normal None
+    None unreadable
+    """
     folder = Run(run)
     folder.check_is_finished()
     record = folder.store()

@@ -88,6 +88,13 @@ class Plan:
         Scans that are named, but have no file that can be read.
     notes : tuple of str
         What the catalog inferred or left out.
+
+    Examples
+    --------
+    >>> from ctprep import plan_conversion
+    >>> plan = plan_conversion("raw", "new.zarr")
+    >>> plan.count(Action.CONVERT), plan.rows[0].scan.id, plan.rows[0].reason
+    (17, 'CT-0/p00_0', 'new')
     """
 
     rows: tuple[PlanRow, ...]

@@ -61,6 +61,12 @@ class Verification:
         The store's, as `ctprep info` shows it; empty where the store cannot be opened.
     store : str
         The name of the store.
+
+    Examples
+    --------
+    >>> found = verify("out.zarr")
+    >>> found.scans, found.findings
+    (17, ())
     """
 
     scans: int

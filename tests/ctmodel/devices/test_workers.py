@@ -92,8 +92,8 @@ def test_a_worker_reads_its_own_part_of_each_batch(folders, place):
     steps = numbers_of(folders["two"] / f"{place}.log")
     expected = Counter(row for rows in steps for row in replica_part(np.array(rows), place, 2).tolist())
     trained_on = {row for rows in steps for row in rows}
-    if place == 0:  # predicts them all at the end
-        expected += Counter(trained_on)
+    if place == 0:  # predicts them all at the end, and describes them for the baselines
+        expected += Counter(list(trained_on) * 2)
     read = Counter(row for rows in numbers_of(folders["two"] / f"{place}.read") for row in rows if row in trained_on)
     assert read == expected
 

@@ -402,7 +402,7 @@ def test_three_classes_and_folds_are_trained_and_scored(tmp_path):
     settings = dataclasses.replace(TINY, epochs=1, folds=3, fold=2, class_weights=False, augment="off")
     result = train(cohort.store(tmp_path / "out.zarr", classes=classes), tmp_path / "run", settings)
     recalls = {"recall normal", "recall mild", "recall severe"}
-    assert set(result.scores.scores) == {"macro_auroc", "accuracy", "brier", "log_loss"} | recalls
+    assert set(result.scores.scores) == {"macro_auroc", "accuracy", "balanced_accuracy", "brier", "log_loss"} | recalls
     assert result.scores.n == 3
     assert result.scores.threshold.chosen_by == "likeliest"
 
