@@ -34,14 +34,18 @@ class TrainSettings:
     Examples
     --------
     >>> TrainSettings(epochs=5).network
-    'compact'
+    'lungs'
     >>> TrainSettings(epochs=0)
     Traceback (most recent call last):
         ...
     ctmodel.errors.SettingsError: epochs: 0, expected a whole number of at least 1
     """
 
-    network: str = setting("compact", "The network: compact, or founding, the network of the founding study.")
+    network: str = setting(
+        "lungs",
+        "The network: lungs, which weighs fixed numbers of lung texture; compact, a small residual network; or "
+        "founding, the network of the founding study.",
+    )
     precision: str = setting(
         "auto",
         "Number format in which the network computes; auto is bfloat16 where the device has it in hardware, "

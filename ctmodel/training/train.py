@@ -21,7 +21,7 @@ from ctmodel.devices.processor import ONEDNN_SWITCH
 from ctmodel.devices.replicas import check_enough, describe_devices
 from ctmodel.devices.workers import Distribution, distribute
 from ctmodel.errors import RunError, SettingsError, SplitError
-from ctmodel.networks.build import build
+from ctmodel.networks.build import build, check_window
 from ctmodel.prediction.inference import load_predictor, predict_rows
 from ctmodel.run.checkpoint import save_checkpoint, save_weights
 from ctmodel.run.doubts import score_own
@@ -266,6 +266,7 @@ def divide(store: Store, settings: TrainSettings) -> Split:
 def _network(task: Task, *, resume: bool) -> NetworkRecord:
     """Return which network to train; a run goes on with the precision that was chosen when it was begun."""
     settings, store = task.settings, task.store
+    check_window(settings.network, store.recipe.window)
     if resume and task.run.is_finished:  # nothing is left to compute
         precision = task.run.network().precision
     elif resume and settings.precision == "auto" and not task.run.is_empty:

@@ -11,7 +11,7 @@ from ctmodel.settings import Execution, TrainSettings, differences
 
 settings = st.builds(
     TrainSettings,
-    network=st.sampled_from(["compact", "founding"]),
+    network=st.sampled_from(["compact", "founding", "lungs"]),
     epochs=st.integers(1, 10**6),
     learning_rate=st.floats(1e-9, 10),
     validation=st.floats(0.01, 0.49),

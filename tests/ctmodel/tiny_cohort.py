@@ -14,7 +14,7 @@ from ctprep.volume.recipe import Recipe
 
 SHAPE = (16, 16, 8)
 CLASSES = {"normal": ["CT-0"], "abnormal": ["CT-1"]}
-TINY = TrainSettings(epochs=3, batch_size=4, learning_rate=0.003, precision="float32")
+TINY = TrainSettings(network="compact", epochs=3, batch_size=4, learning_rate=0.003, precision="float32")
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from ctmodel.devices.backend import keras, tf
-from ctmodel.networks import build as network
+from ctmodel.networks import blocks, compact
 from ctmodel.settings import Execution
 from ctmodel.training.train import train
 from tests.torture.training_kills import SETTINGS, log_rows
@@ -21,7 +21,7 @@ def main() -> None:
     (cpu,) = tf.config.list_physical_devices("CPU")
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * replicas)
     if sys.argv[4:]:
-        network._normalized = lambda x: keras.layers.BatchNormalization(momentum=network.BATCH_NORM_MOMENTUM)(x)
+        compact.normalized = lambda x: keras.layers.BatchNormalization(momentum=blocks.BATCH_NORM_MOMENTUM)(x)
     log_rows(run)
     settings = dataclasses.replace(SETTINGS, batch_size=7)  # which two or four replicas share unequally
     train(store, run, settings, execution=Execution(strategy="mirrored"))

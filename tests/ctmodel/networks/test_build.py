@@ -5,7 +5,8 @@ import pytest
 
 from ctmodel.devices.backend import keras
 from ctmodel.errors import NetworkError
-from ctmodel.networks.build import NETWORKS, Dropout, build, class_probabilities
+from ctmodel.networks.blocks import Dropout
+from ctmodel.networks.build import NETWORKS, build, check_window, class_probabilities
 
 layers = keras.layers
 
@@ -51,8 +52,15 @@ def test_a_volume_too_small_is_refused_with_the_smallest_size(name):
 
 
 def test_an_unknown_network_is_answered_with_the_known_ones():
-    with pytest.raises(NetworkError, match="'fancy': unknown; choose one of compact, founding"):
+    with pytest.raises(NetworkError, match="'fancy': unknown; choose one of compact, founding, lungs"):
         build("fancy", (64, 64, 32), 2)
+
+
+def test_the_lungs_network_refuses_volumes_of_another_window():
+    check_window("lungs", (-1000.0, 400.0))
+    check_window("compact", (-500.0, 500.0))
+    with pytest.raises(NetworkError, match=r"window -500 to 500 HU, expected -1000 to 400; .* --network compact"):
+        check_window("lungs", (-500.0, 500.0))
 
 
 def test_one_class_is_not_enough():
