@@ -8,7 +8,7 @@ NEWEST_PYTHON ?= $(PYTHON)
 STORE_TESTS := $(addprefix tests/ctprep/store/test_,store.py store_bytes.py verify.py interoperability.py)
 DEMO := demo
 DEMO_COHORT := --scans 240
-DEMO_TRAINING := --epochs 30 --validation 0.15 --test 0.35
+DEMO_TRAINING := --epochs 16 --validation 0.15 --test 0.35
 DEMO_MINUTES := 4
 
 .PHONY: demo test lint interop ends torture bench bench-scaling bench-augment bench-training bench-lungs bench-gpu bench-statistics package clean
