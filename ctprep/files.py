@@ -13,7 +13,7 @@ from typing import Any
 
 from ctprep.errors import CTPrepError, TargetError
 
-MOST_JSON_BYTES = 1 << 30
+MAX_JSON_BYTES = 1 << 30
 
 UNFINISHED = ".writing-"
 
@@ -88,7 +88,7 @@ def sha256_of_file(path: str | Path) -> str:
 def read_json(path: Path) -> Any:
     """Return the content of a JSON file, or None where it is missing or damaged."""
     try:
-        return json.loads(read_regular(path, MOST_JSON_BYTES))
+        return json.loads(read_regular(path, MAX_JSON_BYTES))
     except (OSError, ValueError, RecursionError):
         return None
 

@@ -25,7 +25,7 @@ from ctprep.volume.intensity import (
 from ctprep.volume.recipe import Recipe
 from ctprep.volume.resample import SlabResampler, file_axis_weights
 
-MOST_NONFINITE = 0.01
+MAX_NONFINITE = 0.01
 """Share of NaN and infinite voxels above which a scan is rejected."""
 
 
@@ -143,10 +143,10 @@ class _Survey:
     def judge(self, name: str, *, require_hu: bool) -> None:
         """Raise the `BadScan` that says why the values cannot be trusted, if they cannot."""
         sample = self._sample
-        if self.nonfinite > MOST_NONFINITE * self._voxels or not sample.size:
+        if self.nonfinite > MAX_NONFINITE * self._voxels or not sample.size:
             raise NonFinite(
                 f"{name}: {self.nonfinite:,} of its {self._voxels:,} voxels are NaN or infinite, "
-                f"at most {MOST_NONFINITE:.0%} can be taken for air; convert it anew from its source"
+                f"at most {MAX_NONFINITE:.0%} can be taken for air; convert it anew from its source"
             )
         if not np.isfinite(sample[[0, -1]]).all():
             raise NotHounsfield(f"{name}: its slope makes infinite numbers of its values; repair its header")

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 KEPT = 8
-LARGEST_KEPT = 128 << 20
+MAX_KEPT = 128 << 20
 """How many pieces of memory a pool keeps, and of how many bytes: what is read at once, not a whole store."""
 
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_THRESHOLD = -1, -2, -3  # malloc.h
@@ -59,7 +59,7 @@ class Pool:
 
 def _give_back(free: list[mmap.mmap], memory: mmap.mmap) -> None:
     # Without the lock: a finalizer may run in the very thread that holds it, and an append is atomic.
-    if len(free) < KEPT and len(memory) <= LARGEST_KEPT:
+    if len(free) < KEPT and len(memory) <= MAX_KEPT:
         free.append(memory)
 
 

@@ -11,7 +11,7 @@ layers = keras.layers
 
 FILTERS = (16, 32, 64)
 TONES = 8
-HIGHEST_TONE = 0.7  # of the window; -20 HU where it is -1000 to 400
+MAX_TONE = 0.7  # of the window; -20 HU where it is -1000 to 400
 
 
 def compact(inputs: Any) -> Any:
@@ -40,7 +40,7 @@ def _tones(inputs: Any) -> Any:
         TONES,
         1,
         activation="relu",
-        kernel_initializer=keras.initializers.Constant(TONES / HIGHEST_TONE),
+        kernel_initializer=keras.initializers.Constant(TONES / MAX_TONE),
         bias_initializer=_first_thresholds,
         name="tones",
     )(inputs)

@@ -22,7 +22,7 @@ SCALES = ((0.55, 0.3), (1.1, 0.6), (1.8, 1.0), (2.9, 1.6))
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.998)
 EXCESSES = (0.5, 0.8, 1.2, 1.8)  # steps of 50 HU
 LARGEST = 20.0  # steps of 50 HU
-MOST_LUNG = 0.5  # of the voxels; beyond it the quantiles leave the rest out
+MAX_LUNG = 0.5  # of the voxels; beyond it the quantiles leave the rest out
 REWEIGHTINGS = 3
 LIGHT_WEIGHT = 0.3  # of voxels denser than the trend, which findings are
 DEEPEST, PERIPHERY = 6, 4  # voxels below the pleura: some 33 and 22 mm
@@ -130,7 +130,7 @@ def depth_of(lungs: Any) -> Any:
 def distribution_of(field: Any, mask: Any) -> Any:
     """Return quantiles, standard deviation, skewness and kurtosis of a field within a mask, (n, quantiles + 3)."""
     count, n_voxels = _sum(mask), int(np.prod(field.shape[1:]))
-    ascending = _sorted_within(field, mask, most=int(n_voxels * MOST_LUNG))
+    ascending = _sorted_within(field, mask, most=int(n_voxels * MAX_LUNG))
     last = tf.minimum(count, ascending.shape[1]) - 1
     places = tf.maximum(tf.cast(tf.round(last[:, None] * np.array(QUANTILES, np.float32)), tf.int32), 0)
     mean = _mean(field, mask)

@@ -75,7 +75,7 @@ class Predictor:
             outputs.append(self._outputs(batch))
         probabilities = class_probabilities(np.concatenate([np.empty((0, self._n_outputs)), *outputs]))
         if self._weights and not np.all(np.isfinite(probabilities)):
-            raise NetworkError(f"{self._weights}: its network's outputs are no numbers; restore it or train again")
+            raise NetworkError(f"{self._weights}: its network outputs NaN or infinity; restore it or train again")
         return probabilities
 
     def _outputs(self, batch: Any) -> np.ndarray:

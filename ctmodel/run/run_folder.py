@@ -144,7 +144,7 @@ class Run:
     def check_is_finished(self) -> None:
         """Raise RunMissing unless the training came to its end."""
         if not (self.path / "settings.json").exists():
-            raise RunMissing(f"{self.path}: is no run, expected a folder that ctmodel train made; check the path")
+            raise RunMissing(f"{self.path}: is not a run, expected a folder that ctmodel train made; check the path")
         if not self.is_finished:
             raise RunMissing(f"{self.path}: its training is not finished; continue it with --resume")
 

@@ -7,7 +7,7 @@ from scipy.optimize import brentq
 from scipy.special import expit, log_softmax, logit, softmax, stdtrit
 
 from ctmodel.scoring.intervals import effective_number, wilson_interval
-from ctmodel.scoring.metrics import SMALLEST_PROBABILITY
+from ctmodel.scoring.metrics import MIN_PROBABILITY
 
 # The range of inverse temperatures that is searched: a network 100 times too sure, and one 100 times too unsure.
 MIN_SHARPNESS, MAX_SHARPNESS = 0.01, 100.0
@@ -113,7 +113,7 @@ def with_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarra
 
 
 def _logits(probabilities: np.ndarray) -> np.ndarray:
-    return np.log(np.maximum(np.asarray(probabilities, dtype=float), SMALLEST_PROBABILITY))
+    return np.log(np.maximum(np.asarray(probabilities, dtype=float), MIN_PROBABILITY))
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def recalibrate(positive: np.ndarray, probabilities: np.ndarray, patients: np.nd
     Recalibration or None
         None where there is no slope: all probabilities are equal, or positives and negatives do not overlap.
     """
-    logits = logit(np.clip(probabilities, SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY))
+    logits = logit(np.clip(probabilities, MIN_PROBABILITY, 1 - MIN_PROBABILITY))
     ones = np.ones((len(logits), 1))
     both = _logistic_fit(positive, np.column_stack([ones, logits]), 0.0, patients)
     shift = _logistic_fit(positive, ones, logits, patients)

@@ -6,7 +6,7 @@ Where a score is undefined, as without positives, it is NaN.
 import numpy as np
 
 # float32 rounds a very sure prediction to 0 or 1, whose log loss would be infinite
-SMALLEST_PROBABILITY = 1e-7
+MIN_PROBABILITY = 1e-7
 
 
 def auroc(positive: np.ndarray, scores: np.ndarray) -> float:
@@ -183,7 +183,7 @@ def log_losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
         In nats; ln 2 for a coin between two classes.
     """
     own = probabilities[np.arange(len(labels)), labels]
-    return -np.log(np.maximum(own, SMALLEST_PROBABILITY))
+    return -np.log(np.maximum(own, MIN_PROBABILITY))
 
 
 def brier_scores(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:

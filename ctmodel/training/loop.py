@@ -196,7 +196,7 @@ class Loop:
         chances = self._distribution.all_gather(own)
         if not np.all(np.isfinite(chances)):
             raise TrainingDiverged(
-                f"{self._task.run.path}: the network's outputs are no numbers in epoch {len(self.history) + 1}; "
+                f"{self._task.run.path}: the network outputs NaN or infinity in epoch {len(self.history) + 1}; "
                 "train anew with a lower learning rate"
             )
         return _epoch_scores(self._task.store.labels[rows], chances, self._weights)

@@ -124,7 +124,7 @@ def train(
     RunDamaged
         If the run cannot be continued, because its checkpoints or other files are damaged.
     TrainingDiverged
-        If the network's outputs are no numbers any more.
+        If the network outputs NaN or infinity.
     SettingsError
         If the devices or machines do not suit the settings.
     WorkerGone

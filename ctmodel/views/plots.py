@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 from ctmodel.run.files import whole_file
 from ctmodel.run.history import Epoch, best_epoch
 
-HIGHEST_LOSS = 2  # nearly three times that of guessing; one wild epoch must not flatten all others
+MAX_LOSS = 2  # nearly three times that of guessing; one wild epoch must not flatten all others
 TRAINING, VALIDATION, BEST = "tab:blue", "tab:orange", "tab:green"
 
 
@@ -28,10 +28,10 @@ def write_curves(history: Sequence[Epoch], path: Path) -> None:
     figure = Figure(figsize=(12, 4), layout="constrained")
     FigureCanvasAgg(figure)
     losses, areas, accuracies = figure.subplots(1, 3)
-    _draw(losses, history, "loss", f"Cross-entropy (lower is better, cut at {HIGHEST_LOSS})")
+    _draw(losses, history, "loss", f"Cross-entropy (lower is better, cut at {MAX_LOSS})")
     _draw(areas, history, "auroc", "AUROC (0.5 is chance)")
     _draw(accuracies, history, "accuracy", "Accuracy (at a threshold of 0.5)")
-    losses.set_ylim(0, min(losses.get_ylim()[1], HIGHEST_LOSS))
+    losses.set_ylim(0, min(losses.get_ylim()[1], MAX_LOSS))
     for share in (areas, accuracies):
         share.set_ylim(-0.02, 1.02)
     areas.axhline(0.5, color="0.8", linewidth=1, zorder=0)

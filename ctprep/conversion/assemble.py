@@ -6,7 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from ctprep.conversion.observe import Stock
+from ctprep.conversion.observe import ExistingVolumes
 from ctprep.conversion.plan import PlanRow, duplicates
 from ctprep.conversion.staging import link_or_copy
 from ctprep.conversion.stamps import Remembered, Stamp
@@ -28,7 +28,7 @@ class FinishedVolumes:
         Of the same scans.
     checksums : (n,) uint32 array
         CRC-32C of their chunks.
-    stock : Stock
+    stock : ExistingVolumes
         Where the volumes are.
     stamps : mapping of str to Stamp
         By scan id.
@@ -39,7 +39,7 @@ class FinishedVolumes:
         rows: Sequence[PlanRow],
         records: Records,
         checksums: np.ndarray,
-        stock: Stock,
+        stock: ExistingVolumes,
         stamps: Mapping[str, Stamp],
     ) -> None:
         self.rows = rows
@@ -49,7 +49,7 @@ class FinishedVolumes:
         self._stamps = stamps
 
     @classmethod
-    def of(cls, rows: Sequence[PlanRow], stock: Stock, stamps: Mapping[str, Stamp]) -> Self:
+    def of(cls, rows: Sequence[PlanRow], stock: ExistingVolumes, stamps: Mapping[str, Stamp]) -> Self:
         """Collect the records and checksums of rows whose volumes are finished.
 
         Raises
@@ -70,7 +70,7 @@ class FinishedVolumes:
                 raise _changed(stock.work.path)
         return cls(rows, Records(table), checksums, stock, stamps)
 
-    def alike(self) -> list[Rejection]:
+    def duplicates(self) -> list[Rejection]:
         """Reject scans whose files have the same bytes."""
         _, which, count = np.unique(self.records.column("source_sha256"), return_inverse=True, return_counts=True)
         same = np.flatnonzero(count[which] > 1).tolist()

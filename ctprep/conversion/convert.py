@@ -10,7 +10,7 @@ from typing import Any
 
 from ctprep.conversion.assemble import FinishedVolumes, assemble
 from ctprep.conversion.forgotten import check_nothing_forgotten
-from ctprep.conversion.observe import Stock, observe_all
+from ctprep.conversion.observe import ExistingVolumes, observe_all
 from ctprep.conversion.plan import Action, Plan, make_plan
 from ctprep.conversion.scan_task import Outcome, ScanTask, convert_scan, lost_scan
 from ctprep.conversion.staging import Staging
@@ -94,7 +94,7 @@ class _Job:
     catalog: Catalog
     recipe: Recipe
     staging: Staging
-    stock: Stock
+    stock: ExistingVolumes
     plan: Plan
     stamps: Mapping[str, Stamp]
     strict: bool
@@ -241,9 +241,9 @@ def _existing(target: Path, recipe: Recipe) -> Store | None:
     return store
 
 
-def _stock(staging: Staging, recipe: Recipe, existing: Store | None) -> Stock:
+def _stock(staging: Staging, recipe: Recipe, existing: Store | None) -> ExistingVolumes:
     most = most_chunk_bytes(recipe.shape, recipe.dtype)
-    return Stock(existing, WorkFolder(staging.work(recipe.digest)), load_remembered(staging.sources), most)
+    return ExistingVolumes(existing, WorkFolder(staging.work(recipe.digest)), load_remembered(staging.sources), most)
 
 
 def _scans_in(target: Path, existing: Store | None) -> tuple[str, ...]:
@@ -255,7 +255,7 @@ def _scans_in(target: Path, existing: Store | None) -> tuple[str, ...]:
 
 
 def _plan(
-    catalog: Catalog, stock: Stock, existing: tuple[str, ...], workers: int | None, progress: Progress
+    catalog: Catalog, stock: ExistingVolumes, existing: tuple[str, ...], workers: int | None, progress: Progress
 ) -> tuple[Plan, Mapping[str, Stamp]]:
     observations, stamps = observe_all(catalog.scans, stock, workers=workers, progress=progress)
     plan = make_plan(catalog.scans, observations, existing=existing)
@@ -313,7 +313,7 @@ def _commit(job: _Job, by_voxels: Sequence[Rejection]) -> tuple[Rejection, ...]:
     rejected = [*catalog.rejected, *_by_header(job.plan), *by_voxels]
     bad = {rejection.scan for rejection in rejected}
     volumes = FinishedVolumes.of([row for row in job.plan.rows if row.scan.id not in bad], job.stock, job.stamps)
-    alike = volumes.alike()
+    alike = volumes.duplicates()
     everything = tuple(sorted([*rejected, *alike]))
     _stop_if_strict(job, everything)
     kept = volumes.without({rejection.scan for rejection in alike})

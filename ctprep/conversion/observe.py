@@ -25,7 +25,7 @@ BATCHES_PER_THREAD = 4
 
 
 @dataclass(frozen=True)
-class Stock:
+class ExistingVolumes:
     """Where finished volumes may be found.
 
     Parameters
@@ -105,14 +105,14 @@ class Seen:
 
 
 def observe_all(
-    scans: Sequence[Scan], stock: Stock, *, workers: int | None = None, progress: Progress = silent
+    scans: Sequence[Scan], stock: ExistingVolumes, *, workers: int | None = None, progress: Progress = silent
 ) -> tuple[dict[str, Observation], dict[str, Stamp]]:
     """Look at every scan, several at once; return what was seen, but of new ones, and the stamps, by scan id.
 
     Parameters
     ----------
     scans : sequence of Scan
-    stock : Stock
+    stock : ExistingVolumes
     workers : int, optional
         Threads; one for each core where it is not given.
     progress : callable
@@ -142,11 +142,11 @@ def _batches(scans: Sequence[Scan], workers: int) -> list[Sequence[Scan]]:
     return [scans[first : first + size] for first in range(0, len(scans), size)]
 
 
-def _observe_some(scans: Sequence[Scan], *, stock: Stock, moved: bool) -> dict[str, Seen]:
+def _observe_some(scans: Sequence[Scan], *, stock: ExistingVolumes, moved: bool) -> dict[str, Seen]:
     return {scan.id: _see(scan, stock, moved=moved) for scan in scans}
 
 
-def _see(scan: Scan, stock: Stock, *, moved: bool) -> Seen:
+def _see(scan: Scan, stock: ExistingVolumes, *, moved: bool) -> Seen:
     stamp = None
     try:
         stamp = stamp_of(scan.path)
@@ -155,7 +155,7 @@ def _see(scan: Scan, stock: Stock, *, moved: bool) -> Seen:
         return Seen(Observation(rejection=Rejection(scan.id, error.code, str(error))), stamp)
 
 
-def _observe(scan: Scan, stamp: Stamp, stock: Stock, *, moved: bool) -> Observation | None:
+def _observe(scan: Scan, stamp: Stamp, stock: ExistingVolumes, *, moved: bool) -> Observation | None:
     row = stock.row_of_scan.get(scan.id)
     if row is not None:
         return _observe_stored(scan, stamp, row, stock)
@@ -168,7 +168,7 @@ def _observe(scan: Scan, stamp: Stamp, stock: Stock, *, moved: bool) -> Observat
     return None
 
 
-def _observe_stored(scan: Scan, stamp: Stamp, row: int, stock: Stock) -> Observation:
+def _observe_stored(scan: Scan, stamp: Stamp, row: int, stock: ExistingVolumes) -> Observation:
     stored_sha256 = stock.source_sha256[row]
     remembered = stock.remembered.get(scan.id)
     if remembered == Remembered(stamp, stored_sha256):

@@ -23,7 +23,7 @@ from typing import IO
 from ctprep.errors import StoreLocked, TargetError
 from ctprep.files import as_target_error, remove_unfinished
 
-MOST_LETTERS = 100
+MAX_LETTERS = 100
 """Of what the lock's holder says of itself."""
 
 AT_FDCWD = -100
@@ -82,7 +82,7 @@ class Staging:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            holder = lock.read(MOST_LETTERS) or "another conversion"
+            holder = lock.read(MAX_LETTERS) or "another conversion"
             raise StoreLocked(f"{self.target}: {holder} is writing it; wait for it to end") from None
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {os.uname().nodename}")

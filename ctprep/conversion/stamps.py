@@ -17,7 +17,7 @@ from ctprep.files import read_regular, sha256_of_file, write_whole
 from ctprep.scans.readers.byte_source import sha256_of_files, translated_errors
 from ctprep.scans.readers.formats import source_files
 
-MOST_BYTES = 1 << 30
+MAX_BYTES = 1 << 30
 """Of what is remembered: some millions of scans."""
 
 SECOND = 10**9  # ns; what some file systems count in, and FAT in two
@@ -92,7 +92,7 @@ def load_remembered(path: Path) -> dict[str, Remembered]:
     """Return what is remembered by scan id; nothing where the file is missing or damaged."""
     remembered = {}
     try:
-        for line in read_regular(path, MOST_BYTES).decode().splitlines():
+        for line in read_regular(path, MAX_BYTES).decode().splitlines():
             scan, stamp, sha256 = json.loads(line)
             remembered[str(scan)] = Remembered(Stamp(_STAMP.fullmatch(stamp)[0]), str(sha256))  # type: ignore[index]
     except (OSError, ValueError, TypeError, RecursionError):

@@ -20,7 +20,7 @@ ENTRY = np.dtype([("name", "S32"), ("record", RECORD), ("volume_crc32c", "<u4"),
 """One entry of the journal: a volume's name, its record, the checksum of its chunk, and the CRC-32 of all three."""
 
 
-MOST_JOURNAL_BYTES = 1 << 32
+MAX_JOURNAL_BYTES = 1 << 32
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class WorkFolder:
     def finished(self) -> Finished:
         """Return what the journal says; nothing where there is none."""
         try:
-            content = read_regular(self._journal, MOST_JOURNAL_BYTES)
+            content = read_regular(self._journal, MAX_JOURNAL_BYTES)
         except OSError:
             content = b""
         entries = np.frombuffer(content, ENTRY, count=len(content) // ENTRY.itemsize)

@@ -30,7 +30,7 @@ Where scans are as unlike as chest CTs are, 16 workers wait for 4 % of the time 
 tests/benchmarks/scheduling.py computes; their tasks take 18 MB.
 """
 
-MOST_WORKERS = 1024
+MAX_WORKERS = 1024
 
 HANDING_OVER_SECONDS = 2e-3
 """What a task must take for several workers to be faster than a plain loop: two threads need 1.4 times as long as the
@@ -116,8 +116,8 @@ def check_scheduler(scheduler: str, workers: int | None) -> None:
             f"scheduler: {scheduler!r} is unknown; choose {', '.join((AUTO, *LOCAL_SCHEDULERS))} or the address of a "
             "running Dask cluster, as in tcp://127.0.0.1:8786"
         )
-    if workers is not None and not 1 <= workers <= MOST_WORKERS:
-        raise SchedulerError(f"workers: {workers} is not from 1 to {MOST_WORKERS}")
+    if workers is not None and not 1 <= workers <= MAX_WORKERS:
+        raise SchedulerError(f"workers: {workers} is not from 1 to {MAX_WORKERS}")
 
 
 def fastest_scheduler(n_tasks: int, core_seconds: float, workers: int | None = None) -> str:

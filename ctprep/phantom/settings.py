@@ -6,8 +6,8 @@ from math import prod
 from ctprep.errors import PhantomError
 from ctprep.settings import check_settings, documented, setting
 
-SMALLEST_SHAPE = (16, 16, 8)  # voxels; below this no organ is more than a voxel or two wide
-LARGEST_VOXELS = 2**28  # 512 x 512 x 1024; a typing error, not a chest, is larger
+MIN_SHAPE = (16, 16, 8)  # voxels; below this no organ is more than a voxel or two wide
+MAX_VOXELS = 2**28  # 512 x 512 x 1024; a typing error, not a chest, is larger
 GRADES = ("CT-0", "CT-1", "CT-2", "CT-3", "CT-4")
 GRADE_BOUNDS = (0.0, 0.25, 0.50, 0.75, 1.0)  # share of the lung; the grading of MosMedData
 
@@ -66,10 +66,10 @@ class CohortSettings:
 
     def __post_init__(self) -> None:
         check_settings(self, PhantomError)
-        large_enough = len(self.shape) == 3 and all(n >= least for n, least in zip(self.shape, SMALLEST_SHAPE))
-        if not large_enough or prod(self.shape) > LARGEST_VOXELS:
+        large_enough = len(self.shape) == 3 and all(n >= least for n, least in zip(self.shape, MIN_SHAPE))
+        if not large_enough or prod(self.shape) > MAX_VOXELS:
             raise PhantomError(
-                f"shape: {tuple(self.shape)}, expected three sizes from {SMALLEST_SHAPE} up to {LARGEST_VOXELS} voxels "
+                f"shape: {tuple(self.shape)}, expected three sizes from {MIN_SHAPE} up to {MAX_VOXELS} voxels "
                 "in all; a usual one is (128, 128, 40)"
             )
 

@@ -28,7 +28,7 @@ BLOSC_OVERHEAD = 16
 BLOSC_LENGTH = slice(4, 8)
 """Where a Blosc buffer says, little-endian, how many bytes it inflates to."""
 
-MOST_SCRATCH = 16 << 20
+MAX_SCRATCH = 16 << 20
 """Bytes that each thread keeps for the next chunk."""
 
 BLOSC: dict[str, Any] = {"cname": "lz4", "clevel": 5, "blocksize": 0}
@@ -145,7 +145,7 @@ class _Scratch(threading.local):
         if len(self.memory) == size:
             return self.memory
         memory = np.empty(size, np.uint8)
-        if size <= MOST_SCRATCH:
+        if size <= MAX_SCRATCH:
             self.memory = memory
         return memory
 

@@ -52,7 +52,7 @@ AXES = {
 SPLIT = "split"
 """The array of the subsets, in stores whose sources came divided; one row a scan, as text."""
 
-MOST_DIGITS = 15
+MAX_DIGITS = 15
 """Characters that float64 always keeps; what is longer is an accession number, not a measurement."""
 
 _NUMBER = re.compile(r"[-+]?(0|[1-9]\d*)(\.\d*)?([eE][-+]?\d+)?", re.ASCII)
@@ -166,7 +166,7 @@ def _strings(values: Iterable[str]) -> np.ndarray:
 def _column(texts: list[str]) -> np.ndarray:
     """Return a column as numbers (NaN where empty) if every entry is one, else as text: 007, and a 17-digit code."""
     known = [text for text in texts if text not in NO_VALUE]
-    if known and all(_NUMBER.fullmatch(text) and len(text) <= MOST_DIGITS for text in known):
+    if known and all(_NUMBER.fullmatch(text) and len(text) <= MAX_DIGITS for text in known):
         return np.array([np.nan if text in NO_VALUE else float(text) for text in texts], np.float64)
     return _strings(texts)
 

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ctprep.files import MOST_JSON_BYTES, read_regular, sha256_of_file
+from ctprep.files import MAX_JSON_BYTES, read_regular, sha256_of_file
 
 ROOT = "zarr.json"
 
@@ -47,7 +47,7 @@ def is_sealed(folder: Path) -> bool:
     OSError
         If one cannot be read, or is no regular file.
     """
-    root = read_regular(folder / ROOT, MOST_JSON_BYTES)
+    root = read_regular(folder / ROOT, MAX_JSON_BYTES)
     digests = {name: sha256_of_file(folder / name) for name in _names(folder) if is_table_file(name)}
     digests[ROOT] = _digest_unsealed(root)
     return _IN_PLACE.findall(root) == [seal_of(digests).encode()]

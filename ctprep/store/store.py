@@ -37,7 +37,7 @@ from ctprep.volume.grid import VoxelGrid
 from ctprep.volume.intensity import unit_from_stored
 from ctprep.volume.recipe import Recipe
 
-MOST_SCANS = 100_000_000
+MAX_SCANS = 100_000_000
 """Rows beyond which the metadata, not the cohort, is what is large."""
 
 MAX_CLASSES_SHOWN = 8
@@ -400,7 +400,7 @@ def _read(path: Path, group: zarr.Group, saved: dict[str, Any], identity: Identi
     recipe = Recipe.from_dict(saved["recipe"])
     volumes = _array(group, "volume")
     n_scans = volumes.shape[0]
-    if n_scans > MOST_SCANS or volumes.shape[1:] != recipe.shape or volumes.dtype != recipe.dtype:
+    if n_scans > MAX_SCANS or volumes.shape[1:] != recipe.shape or volumes.dtype != recipe.dtype:
         raise StoreError(f"its volumes are {volumes.shape} {volumes.dtype}, its recipe says {recipe.shape}")
     tables = {name: _table(group, name, n_scans) for name in AXES if name not in ("volume", "quantile")}
     names = _array_names(group)

@@ -15,7 +15,7 @@ import numpy as np
 from ctprep.errors import BadScan, CatalogError, StoreError, StoreNotFound
 from ctprep.execution.progress import Progress, silent
 from ctprep.files import read_regular
-from ctprep.preparation import MOST_NONFINITE, prepare, sampling_of
+from ctprep.preparation import MAX_NONFINITE, prepare, sampling_of
 from ctprep.scans.raw_files import list_raw_files
 from ctprep.scans.scan import UNLABELLED, ScanRecord
 from ctprep.scans.subsets import SUBSETS
@@ -208,7 +208,7 @@ def _impossible(store: Store, row: int) -> Iterator[str]:
     if min(record.source_shape) < 1:
         yield f"its source has the shape {record.source_shape}"
         return
-    if not 0 <= record.nonfinite <= MOST_NONFINITE * math.prod(record.source_shape):
+    if not 0 <= record.nonfinite <= MAX_NONFINITE * math.prod(record.source_shape):
         yield f"it has {record.nonfinite:,} non-finite voxels"
     if not _affine_follows(store, record):
         yield "its affine does not follow from that of its source"

@@ -23,9 +23,9 @@ UINT8_STEPS = 254
 
 AIR_BELOW_HU = -400.0
 TISSUE_HU = (-250.0, 1500.0)
-LEAST_AIR = 0.01
-LEAST_TISSUE = 0.01
-LOWEST_HU, HIGHEST_HU = -10_000.0, 40_000.0
+MIN_AIR = 0.01
+MIN_TISSUE = 0.01
+LOWEST_HU, MAX_HU = -10_000.0, 40_000.0
 """Padding reaches -3600 and metal 30,000; values beyond are not HU."""
 
 
@@ -231,18 +231,18 @@ def why_not_hu(ascending: np.ndarray) -> str | None:
     'no air: 0.0 % of the voxels are below -400 HU, a chest has at least 1 %'
     """
     lowest, highest = float(ascending[0]), float(ascending[-1])
-    if lowest < LOWEST_HU or highest > HIGHEST_HU:
-        return f"values reach from {lowest:g} to {highest:g}, HU from {LOWEST_HU:g} to {HIGHEST_HU:g}"
+    if lowest < LOWEST_HU or highest > MAX_HU:
+        return f"values reach from {lowest:g} to {highest:g}, HU from {LOWEST_HU:g} to {MAX_HU:g}"
     air = float(np.searchsorted(ascending, AIR_BELOW_HU)) / ascending.size
-    if air < LEAST_AIR:
+    if air < MIN_AIR:
         return (
-            f"no air: {air:.1%} of the voxels are below {AIR_BELOW_HU:g} HU, a chest has at least {LEAST_AIR:.0%}"
+            f"no air: {air:.1%} of the voxels are below {AIR_BELOW_HU:g} HU, a chest has at least {MIN_AIR:.0%}"
         ).replace("%", " %")
     below, upto = np.searchsorted(ascending, TISSUE_HU[0]), np.searchsorted(ascending, TISSUE_HU[1], side="right")
     tissue = float(upto - below) / ascending.size
-    if tissue < LEAST_TISSUE:
+    if tissue < MIN_TISSUE:
         return (
             f"no soft tissue: {tissue:.1%} of the voxels are from {TISSUE_HU[0]:g} to {TISSUE_HU[1]:g} HU, "
-            f"a chest has at least {LEAST_TISSUE:.0%}"
+            f"a chest has at least {MIN_TISSUE:.0%}"
         ).replace("%", " %")
     return None

@@ -22,10 +22,10 @@ VOXEL_BYTES = {"float16": 2, "float32": 4, "uint8": 1}
 
 STORED_DTYPES = tuple(VOXEL_BYTES)
 
-LARGEST_SIDE = 4096
+MAX_SIDE = 4096
 """Voxels along one axis of a stored volume; a larger number is a slip of the keyboard."""
 
-LARGEST_VOLUME_BYTES = 2**31 - 1 - 16
+MAX_VOLUME_BYTES = 2**31 - 1 - 16
 """What Blosc packs at once."""
 
 BEFORE: dict[str, Any] = {}
@@ -74,10 +74,10 @@ class Recipe:
         if self.spacing_mm is not None:
             object.__setattr__(self, "spacing_mm", _checked_spacing(self.spacing_mm))
         check_settings(self, RecipeError)
-        if (volume_bytes := math.prod(self.shape) * VOXEL_BYTES[self.dtype]) > LARGEST_VOLUME_BYTES:
+        if (volume_bytes := math.prod(self.shape) * VOXEL_BYTES[self.dtype]) > MAX_VOLUME_BYTES:
             raise RecipeError(
                 f"shape: {self.shape} of {self.dtype} makes volumes of {volume_bytes:,} bytes, "
-                f"at most {LARGEST_VOLUME_BYTES:,} can be; choose fewer voxels"
+                f"at most {MAX_VOLUME_BYTES:,} can be; choose fewer voxels"
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -144,8 +144,8 @@ def _checked_shape(shape: Sequence[int]) -> tuple[int, ...]:
         checked = tuple(operator.index(n) for n in shape)
     except TypeError:
         checked = ()
-    if len(checked) != 3 or not all(1 <= n <= LARGEST_SIDE for n in checked):
-        raise RecipeError(f"shape: {shape} is not three whole numbers from 1 to {LARGEST_SIDE}, as in 64 64 32")
+    if len(checked) != 3 or not all(1 <= n <= MAX_SIDE for n in checked):
+        raise RecipeError(f"shape: {shape} is not three whole numbers from 1 to {MAX_SIDE}, as in 64 64 32")
     return checked
 
 

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 )
 
 import ctprep
-from ctprep.conversion.observe import Stock
+from ctprep.conversion.observe import ExistingVolumes
 from ctprep.conversion.plan import FinishedVolume
 from ctprep.store.store import open_store
 from ctprep.store.verify import verify
@@ -205,7 +205,7 @@ def run_histories(examples: int, steps: int, *, phases: Collection[Phase] = tupl
 @contextmanager
 def trusting() -> Iterator[None]:
     """Let conversions keep every volume that is there, whatever became of its scan: the null control."""
-    with mock.patch.object(Stock, "stored", lambda _stock, row, why: FinishedVolume(why, row)):
+    with mock.patch.object(ExistingVolumes, "stored", lambda _stock, row, why: FinishedVolume(why, row)):
         yield
 
 

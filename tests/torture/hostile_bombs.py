@@ -34,12 +34,12 @@ Result = TypeVar("Result")
 
 SHAPE = (24, 20, 12)
 RECIPE = Recipe(shape=(4, 4, 4))
-MOST_BYTES = 80 << 20
+MAX_BYTES = 80 << 20
 """Of a file and of what it inflates to: an extension may have 64 MiB."""
 
-MOST_SECONDS = 0.5
-MOST_SECONDS_NAIVELY = 5.0
-MOST_BYTES_NAIVELY = 4 << 30
+MAX_SECONDS = 0.5
+MAX_SECONDS_NAIVELY = 5.0
+MAX_BYTES_NAIVELY = 4 << 30
 
 EMPTY_MEMBER = gzip.compress(b"", mtime=0)
 SPARSE = 1 << 40
@@ -223,14 +223,14 @@ def set_off(path: Path) -> float:
     """Read a scan as a script would, with nibabel, in a process of 4 GB; return the seconds it took, or was given."""
     process, started = FORK.Process(target=_read_naively, args=(path,)), time.perf_counter()
     process.start()
-    process.join(MOST_SECONDS_NAIVELY)
+    process.join(MAX_SECONDS_NAIVELY)
     process.kill()
     process.join()
     return time.perf_counter() - started
 
 
 def _read_naively(path: Path) -> None:
-    resource.setrlimit(resource.RLIMIT_AS, (MOST_BYTES_NAIVELY, MOST_BYTES_NAIVELY))
+    resource.setrlimit(resource.RLIMIT_AS, (MAX_BYTES_NAIVELY, MAX_BYTES_NAIVELY))
     with contextlib.suppress(Exception):
         nibabel.load(path).get_fdata()
 
@@ -242,10 +242,10 @@ def long_version(empty_folder: Callable[[], Path], _seed: int) -> Iterator[Row]:
     grown = max(defusal.grown_mb for defusal in defusals.values())
     went_off = [f"{name}: {defusal}" for name, defusal in defusals.items() if _went_off(defusal)]
     tried = f"{len(defusals)}: longest {longest:.2f} s, {grown:.0f} MB beside the process"
-    naively = sum(seconds > MOST_SECONDS for seconds in of_each_bomb(empty_folder(), set_off).values())
-    yield Row("bombs", tried, len(went_off), went_off, f"nibabel: {naively} take longer than {MOST_SECONDS} s", naively)
+    naively = sum(seconds > MAX_SECONDS for seconds in of_each_bomb(empty_folder(), set_off).values())
+    yield Row("bombs", tried, len(went_off), went_off, f"nibabel: {naively} take longer than {MAX_SECONDS} s", naively)
 
 
 def _went_off(defusal: Defusal) -> bool:
     most_bytes = max(defusal.bytes_read, defusal.bytes_inflated)
-    return defusal.outcome == "accepted" or defusal.seconds > MOST_SECONDS or most_bytes > MOST_BYTES
+    return defusal.outcome == "accepted" or defusal.seconds > MAX_SECONDS or most_bytes > MAX_BYTES

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
-LONGEST_SECONDS = 2.0
+MAX_SECONDS = 2.0
 
 
 class Hanging(BaseException):
@@ -15,7 +15,7 @@ class Hanging(BaseException):
 
 
 @contextlib.contextmanager
-def no_hang(seconds: float = LONGEST_SECONDS) -> Iterator[None]:
+def no_hang(seconds: float = MAX_SECONDS) -> Iterator[None]:
     """Raise `Hanging` where the block takes longer; in the main thread only."""
 
     def give_up(_signal: int, _frame: FrameType | None) -> None:

@@ -27,7 +27,7 @@ from tests.torture.report import Row
 
 RECIPE = Recipe(shape=(4, 4, 4))
 GOOD = "CT-0/good"
-LONGEST_NAME = 255  # bytes, of most file systems
+MAX_NAME = 255  # bytes, of most file systems
 
 Making = Callable[[Path], object]
 Judge = Callable[[Path], tuple[str, list[str]]]
@@ -49,8 +49,8 @@ NAMES = {
 """Letters that are not shown: their scans are rejected, by a name in which they are escaped."""
 
 ODD_BUT_GOOD = {
-    "255 bytes": "x" * (LONGEST_NAME - len(".nii")),
-    "255 bytes of UTF-8": "ä" * ((LONGEST_NAME - len(".nii")) // 2),
+    "255 bytes": "x" * (MAX_NAME - len(".nii")),
+    "255 bytes of UTF-8": "ä" * ((MAX_NAME - len(".nii")) // 2),
     "dots within": "a..b...c",
     "dots at the end": "a..",
     "backslashes": "a\\..\\b",

@@ -31,8 +31,8 @@ MANY, FEW = 24, 2
 SCHEDULERS = ("synchronous", "threads", "processes")
 NAIVELY = ("a script",)
 NAIVE = "import sys; from pathlib import Path; from tests.torture.cohort import write_naively; "
-MOST_SECONDS = 2.0
-MOST_SECONDS_OF_LEAVING = 0.05
+MAX_SECONDS = 2.0
+MAX_SECONDS_OF_LEAVING = 0.05
 """How long a process that is done takes signals without an effect, while the system takes its memory back."""
 
 WAY_ON = "run the same command again to resume"
@@ -69,7 +69,7 @@ def interruptions(
         status, said = _finish(process)
         took, found = time.monotonic() - began, tree(out)
         where = f"{scheduler}, {what.name}"
-        leaving = status == -what or (status == 0 and took < MOST_SECONDS_OF_LEAVING)
+        leaving = status == -what or (status == 0 and took < MAX_SECONDS_OF_LEAVING)
         if not struck or (leaving and found == whole):  # it was done before
             figures.note(f"{where}, which said {said!r}", ["printed a traceback"] if "Traceback" in said else [])
             continue
@@ -137,7 +137,7 @@ def _judge(session: int, status: int, said: str) -> Iterator[str]:
 def long_version(empty_folder: Callable[[], Path], seed: int) -> Iterator[Row]:
     """Interrupt 100 conversions of many scans, and 100 of few."""
     for scans in (MANY, FEW):
-        figures, seconds = interruptions(empty_folder(), 100, seed=seed, scans=scans, most_seconds=MOST_SECONDS)
+        figures, seconds = interruptions(empty_folder(), 100, seed=seed, scans=scans, most_seconds=MAX_SECONDS)
         spent = f"median {np.median(seconds):.2f} s, longest {max(seconds):.2f} s to end"
         control, _ = interruptions(empty_folder(), 20, seed=seed, scans=scans, schedulers=NAIVELY)
         row = figures.row(f"{scans} scans, interrupted by SIGINT or SIGTERM, then resumed", control)

@@ -30,7 +30,7 @@ from tests.torture.cohort import (
 from tests.torture.report import Row
 from tests.torture.steps import FORK, count_steps, in_child, kill_at
 
-MOST_IN_A_ROW = 3
+MAX_IN_A_ROW = 3
 RANDOMLY_KILLED = ("first", "edited", "rebuilt", "edited, cannot exchange")
 
 
@@ -45,7 +45,7 @@ def random_kills(
         history = histories[rng.integers(len(histories))]
         scheduler = str(rng.choice(["synchronous", "threads"]))
         history.restore()
-        for _ in range(rng.integers(1, MOST_IN_A_ROW + 1)):
+        for _ in range(rng.integers(1, MAX_IN_A_ROW + 1)):
             after = rng.uniform(0, seconds[history.name])
             figures.states += _kill(history, scheduler, after)
             figures.note(f"{history.name}, {scheduler}, after {after:.4f} s", history.judge(killed=True))

@@ -34,10 +34,10 @@ from tests.torture.steps import FORK, in_child
 
 WRITERS = 8
 READERS = 2
-MOST_SECONDS = 1.0
+MAX_SECONDS = 1.0
 """Until the others are told, in the long version."""
 
-MOST_SECONDS_TO_WAIT = 20.0
+MAX_SECONDS_TO_WAIT = 20.0
 ONE, OTHER, INCOMPLETE, NOTHING, FAILED = "the one", "the other", "an incomplete one", "nothing", "failed"
 Read = Callable[[Path], str]
 
@@ -94,7 +94,7 @@ def _write(write: Write, most_seconds: float, together: Any, told: Any, results:
     @contextmanager
     def wait_for_the_others(_total: int, doing: str) -> Iterator[Callable[[int], object]]:
         for _ in range(WRITERS - 1 if doing == "converting" else 0):
-            told.acquire(timeout=MOST_SECONDS_TO_WAIT)
+            told.acquire(timeout=MAX_SECONDS_TO_WAIT)
         yield lambda _count: None
 
     together.wait()
@@ -170,7 +170,7 @@ def look_naively(out: Path) -> str:
 
 def long_version(empty_folder: Callable[[], Path], _seed: int) -> Iterator[Row]:
     """Let writers meet 50 times, while the store is opened 10,000 times."""
-    figures, seen = contention(empty_folder(), 50, 10_000, most_seconds=MOST_SECONDS)
+    figures, seen = contention(empty_folder(), 50, 10_000, most_seconds=MAX_SECONDS)
     control, seen_naively = contention(empty_folder(), 10, write=write_naively, read=look_naively)
     yield figures.row("eight processes converting into one target at once", control)
     wrong, found = (each.total() - each[ONE] - each[OTHER] for each in (seen, seen_naively))

@@ -18,11 +18,11 @@ from ctprep.conversion import staging
 AtStep = Callable[[], None]
 
 CALLS = ("mkdir", "rename", "replace", "link", "symlink", "unlink", "remove", "rmdir", "truncate", "ftruncate")
-MOST_SENT = 64
+MAX_SENT = 64
 """Bytes that one call copies from file to file; the system may copy fewer than it is asked to, too."""
 
 FORK = multiprocessing.get_context("fork")
-MOST_SECONDS = 60
+MAX_SECONDS = 60
 
 
 def watch(at_step: AtStep) -> None:
@@ -49,7 +49,7 @@ def watch(at_step: AtStep) -> None:
 
     def watched_sendfile(out: int, source: int, offset: int, count: int) -> int:
         at_step()
-        return sendfile(out, source, offset, min(count, MOST_SENT))
+        return sendfile(out, source, offset, min(count, MAX_SENT))
 
     builtins.open = io.open = watched_open  # type: ignore[assignment]
     os.open, os.write, os.sendfile = watched_descriptor, watched_write, watched_sendfile  # type: ignore[assignment]
@@ -132,9 +132,9 @@ def in_child(function: Callable[[], Any]) -> Any:
     child.start()
     writer.close()
     try:
-        if not reader.poll(MOST_SECONDS):
+        if not reader.poll(MAX_SECONDS):
             child.kill()
-            raise TimeoutError(f"{function} did not end in {MOST_SECONDS} s")
+            raise TimeoutError(f"{function} did not end in {MAX_SECONDS} s")
         return reader.recv()
     except EOFError:
         return None

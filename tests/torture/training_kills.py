@@ -22,8 +22,8 @@ from tests.torture.cohort import Figures
 from tests.torture.report import Row
 
 SETTINGS = dataclasses.replace(TINY, epochs=4, batch_size=3)
-MOST_IN_A_ROW = 3
-MOST_SECONDS = 120
+MAX_IN_A_ROW = 3
+MAX_SECONDS = 120
 BEGUN = "begun"
 
 SPAWN = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
@@ -41,10 +41,10 @@ class Worker:
 
     def begin(self, run: Path, **how: Any) -> None:
         """Begin a training, or resume it; first wait until TensorFlow is there."""
-        self._answer(MOST_SECONDS)
+        self._answer(MAX_SECONDS)
         self._ours.send((run, how))
 
-    def is_finished(self, *, within: float = MOST_SECONDS) -> bool:
+    def is_finished(self, *, within: float = MAX_SECONDS) -> bool:
         """Wait for the end of the training, some seconds long at most; tell whether it has ended."""
         return self._ours.poll(within) and self._ours.recv() == "finished"
 
@@ -55,7 +55,7 @@ class Worker:
 
     @property
     def was_killed(self) -> bool:
-        self._process.join(MOST_SECONDS)
+        self._process.join(MAX_SECONDS)
         return self._process.exitcode == -signal.SIGKILL
 
     def _answer(self, within: float) -> None:
@@ -228,7 +228,7 @@ def random_kills(trainings: Trainings, kills: int, *, seed: int = 0) -> Figures:
     while figures.states < kills:
         number += 1
         run, instants = trainings.folder / f"run-{number}", []
-        for _ in range(min(rng.integers(1, MOST_IN_A_ROW + 1), kills - figures.states)):
+        for _ in range(min(rng.integers(1, MAX_IN_A_ROW + 1), kills - figures.states)):
             instants.append(f"{rng.uniform(0, trainings.seconds):.3f}")
             trainings.begin(run)
             figures.states += trainings.kill_after(float(instants[-1]))

@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
-FEWEST_RUNS, MOST_RUNS = 3, 9
+FEWEST_RUNS, MAX_RUNS = 3, 9
 ENOUGH_SECONDS = 3.0
 """A fast way is run until it took so long in all, a slow one as seldom as allowed."""
 
@@ -56,7 +56,7 @@ def report(
 
 def _median_cpu_ms(prepare: Callable[[Path], object], scan: Path) -> float:
     spent: list[float] = []
-    while len(spent) < FEWEST_RUNS or (len(spent) < MOST_RUNS and sum(spent) < ENOUGH_SECONDS):
+    while len(spent) < FEWEST_RUNS or (len(spent) < MAX_RUNS and sum(spent) < ENOUGH_SECONDS):
         start = time.process_time()
         prepare(scan)
         spent.append(time.process_time() - start)

@@ -8,7 +8,7 @@ from ctprep.volume.grid import VoxelGrid
 from ctprep.volume.lungs import find_lungs
 
 SPACING_MM = (6.0, 6.0, 9.0)
-HIGHEST_OF_A_SCALE = [N_OF_LUNGS + scale * 12 + 6 for scale in range(4)]
+MAX_OF_A_SCALE = [N_OF_LUNGS + scale * 12 + 6 for scale in range(4)]
 
 
 def chest(*, opacity_hu=0.0, slope_hu_mm=0.0, seed=0):
@@ -52,7 +52,7 @@ def test_the_texture_forgets_a_linear_trend_and_reports_it():
 @pytest.mark.parametrize("opacity_hu", [80.0, 150.0])
 def test_an_opacity_stands_out_at_every_scale(opacity_hu):
     ill, healthy = texture(chest(opacity_hu=opacity_hu)), texture(chest())
-    assert (ill[HIGHEST_OF_A_SCALE] > healthy[HIGHEST_OF_A_SCALE] + opacity_hu / 6).all()
+    assert (ill[MAX_OF_A_SCALE] > healthy[MAX_OF_A_SCALE] + opacity_hu / 6).all()
 
 
 def test_mirroring_a_chest_turns_one_slope_and_nothing_else():

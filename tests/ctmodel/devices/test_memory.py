@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ctmodel.devices.backend import tf
-from ctmodel.devices.memory import _NO_LIMIT, KEPT, LARGEST_KEPT, Pool, _left_in_groups
+from ctmodel.devices.memory import _NO_LIMIT, KEPT, MAX_KEPT, Pool, _left_in_groups
 
 CHURN = """
 import resource, sys
@@ -82,7 +82,7 @@ def test_a_pool_keeps_no_more_than_is_under_way():
     many = [pool.empty((1000,), FLOAT32) for _ in range(3 * KEPT)]
     del many
     assert len(pool._free) == KEPT
-    large = pool.empty((LARGEST_KEPT // 4 + 1,), FLOAT32)
+    large = pool.empty((MAX_KEPT // 4 + 1,), FLOAT32)
     del large
     assert len(pool._free) == KEPT - 1
 

@@ -24,7 +24,7 @@ from tests.ctmodel.devices.test_replicas import ROOT, TO_ROUNDING, distance
 from tests.ctmodel.tiny_cohort import TINY
 from tests.torture.training_kills import lines_of, outcome_of, row_problems
 
-MOST_SECONDS = 200
+MAX_SECONDS = 200
 
 
 def free_addresses(n: int) -> list[str]:
@@ -61,7 +61,7 @@ def begin_two(store: Path, folder: Path, *, second: tuple[str, ...] = ()) -> lis
 
 def ends(processes: list[subprocess.Popen[str]]) -> list[tuple[int, str]]:
     """Wait for processes; return their exit codes, and what they printed."""
-    said = [process.communicate(timeout=MOST_SECONDS) for process in processes]
+    said = [process.communicate(timeout=MAX_SECONDS) for process in processes]
     return [(process.returncode, out + errors) for process, (out, errors) in zip(processes, said)]
 
 

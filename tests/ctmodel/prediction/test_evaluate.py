@@ -147,7 +147,7 @@ def test_a_store_of_another_kind_is_refused(finished, cohort, tmp_path, change, 
 
 
 def test_a_folder_that_is_no_run_is_said_to_be_none(tmp_path):
-    with pytest.raises(RunMissing, match="is no run"):
+    with pytest.raises(RunMissing, match="is not a run"):
         evaluate(tmp_path)
 
 

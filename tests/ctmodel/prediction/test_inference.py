@@ -37,7 +37,7 @@ def broken_network(n_classes=2):
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_outputs_that_are_no_numbers_are_an_error_that_names_the_weights(tmp_path, n_classes):
     predictor = Predictor(broken_network(n_classes), weights=tmp_path / "model.weights.h5")
-    with pytest.raises(NetworkError, match=r"model\.weights\.h5: its network's outputs are no numbers; restore it"):
+    with pytest.raises(NetworkError, match=r"model\.weights\.h5: its network outputs NaN or infinity; restore it"):
         predictor.of_volumes(VOLUMES)
 
 
@@ -48,7 +48,7 @@ def test_a_network_in_training_shows_outputs_that_are_no_numbers():
 def test_a_run_with_weights_that_are_no_numbers_predicts_nothing(own_run, cohort):
     save_weights(broken_network(), own_run.weights)
     own_run.write_scores(own_run.scores())  # the digests are those of the broken weights
-    with pytest.raises(NetworkError, match="outputs are no numbers"):
+    with pytest.raises(NetworkError, match="outputs NaN or infinity"):
         predict(own_run.path, cohort.files[:1])
 
 

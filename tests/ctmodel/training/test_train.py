@@ -37,7 +37,7 @@ from ctmodel.run.checkpoint import load_checkpoint
 from ctmodel.run.files import read_csv, read_json
 from ctmodel.run.history import Epoch
 from ctmodel.run.run_folder import Run
-from ctmodel.scoring.metrics import SMALLEST_PROBABILITY
+from ctmodel.scoring.metrics import MIN_PROBABILITY
 from ctmodel.settings import Execution, TrainSettings
 from ctmodel.training.fit import Trainer
 from ctmodel.training.train import divide, train
@@ -140,7 +140,7 @@ def test_the_weights_kept_are_those_of_the_best_epoch(store_path, tmp_path, monk
     assert history[-1].val_loss - 100 != pytest.approx(best.val_loss, rel=1e-3)  # the last weights would be noticed
     rows = [line.split(",") for line in (result.run / "predictions.csv").read_text().splitlines()]
     own_chances = [float(row[5] if row[3] == "abnormal" else row[4]) for row in rows if row[2] == "validation"]
-    loss = -np.mean(np.log(np.maximum(own_chances, SMALLEST_PROBABILITY)))
+    loss = -np.mean(np.log(np.maximum(own_chances, MIN_PROBABILITY)))
     assert loss == pytest.approx(best.val_loss, rel=1e-6)  # the classes are equally many
 
 

@@ -31,7 +31,7 @@ from tests.torture import (
 from tests.torture.hostile_limits import Peak
 from tests.torture.report import Row, run
 
-MOST_MB = 256
+MAX_MB = 256
 
 
 def test_no_flipped_bit_and_no_cut_is_passed_over(tmp_path):
@@ -53,7 +53,7 @@ def test_nibabel_s_plain_reading_passes_damage_over(tmp_path):
 def test_no_damaged_header_crashes_hangs_bloats_or_lies(tmp_path):
     figures = hostile_headers.judge_headers(tmp_path, 5000)
     assert not figures.faults
-    assert figures.grown_mb < MOST_MB
+    assert figures.grown_mb < MAX_MB
     assert figures.outcomes["accepted"] > 1000
     assert len(figures.outcomes) > 6
 
@@ -69,7 +69,7 @@ def test_no_damaged_metaimage_header_crashes_hangs_bloats_or_lies(tmp_path):
     how = {"draw_sample": hostile_metaimage.hostile, "read": hostile_metaimage.spec_image}
     figures = hostile_headers.judge_headers(tmp_path, 1500, **how)
     assert not figures.faults
-    assert figures.grown_mb < MOST_MB
+    assert figures.grown_mb < MAX_MB
     assert figures.outcomes["accepted"] > 300
     assert len(figures.outcomes) > 6
 
@@ -84,8 +84,8 @@ def test_bombs_are_defused_before_they_cost_anything(tmp_path):
     defusals = hostile_bombs.of_each_bomb(tmp_path, hostile_bombs.defuse)
     for name, defusal in defusals.items():
         assert defusal.outcome.partition(":")[0] in ("geometry", "oversize", "unreadable", "checksum"), name
-        assert max(defusal.bytes_read, defusal.bytes_inflated) <= hostile_bombs.MOST_BYTES, name
-        assert defusal.grown_mb < MOST_MB, name
+        assert max(defusal.bytes_read, defusal.bytes_inflated) <= hostile_bombs.MAX_BYTES, name
+        assert defusal.grown_mb < MAX_MB, name
 
 
 @pytest.mark.parametrize(

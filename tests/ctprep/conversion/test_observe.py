@@ -9,7 +9,7 @@ import pytest
 
 from ctprep.conversion import observe
 from ctprep.conversion.convert import convert, plan_conversion
-from ctprep.conversion.observe import Stock, observe_all
+from ctprep.conversion.observe import ExistingVolumes, observe_all
 from ctprep.conversion.staging import Staging
 from ctprep.conversion.stamps import Remembered, load_remembered
 from ctprep.conversion.work_folder import WorkFolder
@@ -52,7 +52,7 @@ def stock(tmp_path):
     staging = Staging(out)
     work = WorkFolder(staging.work(RECIPE.digest))
     most = most_chunk_bytes(RECIPE.shape, RECIPE.dtype)
-    return Stock(open_store(out), work, load_remembered(staging.sources), most)
+    return ExistingVolumes(open_store(out), work, load_remembered(staging.sources), most)
 
 
 @pytest.mark.parametrize("workers", [2, 5, 64])
