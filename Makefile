@@ -11,7 +11,7 @@ DEMO_COHORT := --scans 240
 DEMO_TRAINING := --epochs 16 --validation 0.15 --test 0.35
 DEMO_MINUTES := 4
 
-.PHONY: demo test lint interop ends torture bench bench-scaling bench-augment bench-training bench-lungs bench-gpu bench-statistics package clean
+.PHONY: demo test lint interop ends torture bench bench-scaling bench-augment bench-training bench-lungs bench-learning bench-gpu bench-statistics package clean
 
 demo: $(VENV)/ready
 	@echo "Scans, a store, a network and its scores, in $(DEMO)/: about $(DEMO_MINUTES) minutes on two cores."
@@ -121,6 +121,11 @@ bench-augment: $(VENV)/ready
 # tests/benchmarks/STATISTICS.md. Goes on where it was interrupted.
 bench-statistics: $(VENV)/ready
 	$(BIN)/python tests/benchmarks/simulated_statistics.py --keep $(VENV)/statistics
+# What networks and baselines learn from 70 to 700 phantoms, over five seeds: days without a GPU. Goes on where it was
+# interrupted, and writes tests/benchmarks/LEARNING.md.
+bench-learning: $(VENV)/ready
+	$(BIN)/python tests/benchmarks/learning.py --keep $(VENV)/learning
+
 # How well and how fast lungs are found in phantoms, and a picture of the ten worst: three minutes.
 bench-lungs: $(VENV)/ready
 	$(BIN)/python tests/benchmarks/lungs.py --picture lungs-worst.png
