@@ -121,9 +121,10 @@ def test_the_commands_of_the_readme_leave_what_it_says(session):
 
 def test_the_table_of_scores_in_the_readme_has_the_rows_that_evaluate_prints(session):
     row = re.compile(r"^  (\w+(?: \w+)*?) +\d\.\d{3}  \d", re.MULTILINE)
-    rows = row.findall(README.read_text())
+    rows, printed = row.findall(README.read_text()), row.findall(session[1]["ctmodel evaluate run"])
+    undefined = {"ppv", "npv"} - set(printed)  # where every scan is called the same
     assert "auroc" in rows
-    assert rows == row.findall(session[1]["ctmodel evaluate run"])
+    assert [name for name in rows if name not in undefined] == printed
 
 
 @pytest.mark.parametrize("page", list(filter(has_examples, DOCS)), ids=lambda page: page.stem)
