@@ -138,7 +138,7 @@ def _by_subset(baseline: BaselineScores) -> dict[str, Any]:
 
 
 def _scores_of(saved: dict[str, Any]) -> dict[str, Scores | None]:
-    return {part: Scores.from_dict(saved[part]) if saved[part] else None for part in ("validation", "test")}
+    return {subset: Scores.from_dict(saved[subset]) if saved[subset] else None for subset in ("validation", "test")}
 
 
 def _in_one_line(baseline: BaselineScores) -> str:

@@ -11,7 +11,7 @@ from ctmodel.baselines.results import Baselines, BaselineScores
 from ctmodel.data.batches import VolumeReader
 from ctmodel.data.order import cut_batches
 from ctmodel.data.prefetch import mapped
-from ctmodel.data.split import PARTS, Split
+from ctmodel.data.split import SUBSETS, Split
 from ctmodel.errors import ScoreError
 from ctmodel.scoring.scores import Predictions, choose_threshold, score
 from ctprep.execution.cores import available_cores
@@ -57,7 +57,7 @@ def score_baselines(store: Store, reader: VolumeReader, split: Split, *, thresho
     BadVolume, StoreChanged
         If a volume is missing or damaged, or the store is replaced meanwhile.
     """
-    rows = np.sort(np.concatenate([split.rows(part) for part in PARTS]))
+    rows = np.sort(np.concatenate([split.rows(subset) for subset in SUBSETS]))
     # Matrices this small are 20 times as slow where BLAS shares them among threads, and rounded by their number.
     with threadpool_limits(1, user_api="blas"):
         features = describe_rows(store, reader, rows)
@@ -113,8 +113,8 @@ def _scored(
     """Train one baseline on the rows that train, and score it on the others."""
     n_features = features.shape[1]
     without = int(np.count_nonzero(np.isnan(features).all(axis=1))) if n_features else 0
-    part_of = np.array(split.parts)[rows]
-    learnt, chosen, tested = (np.flatnonzero(part_of == part) for part in PARTS)
+    subset_of = np.array(split.subsets)[rows]
+    learnt, chosen, tested = (np.flatnonzero(subset_of == subset) for subset in SUBSETS)
     try:
         fitted = classifier.fit(features[learnt], store.labels[rows[learnt]], n_classes=len(store.classes))
         validation, test = (
@@ -128,8 +128,8 @@ def _scored(
         )
         at = choose_threshold(validation, by=threshold)
         of_validation, of_test = (
-            score(predictions, classes=store.classes, part=part, threshold=at)
-            for part, predictions in (("validation", validation), ("test", test))
+            score(predictions, classes=store.classes, subset=subset, threshold=at)
+            for subset, predictions in (("validation", validation), ("test", test))
         )
     except ScoreError as error:
         return BaselineScores(name, n_features, without, failure=str(error))

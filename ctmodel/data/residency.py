@@ -44,7 +44,7 @@ class InMemory:
         """
         places = self._place_of[np.minimum(rows, len(self._place_of) - 1)]
         if np.any(places < 0):
-            raise LookupError(f"row {rows[places < 0][0]} is not in memory, which holds the training part only")
+            raise LookupError(f"row {rows[places < 0][0]} is not in memory, which holds the training subset only")
         return places
 
 
@@ -77,13 +77,13 @@ Volumes = VolumeReader | OnHost | OnDevice
 
 
 def settle(reader: VolumeReader, rows: np.ndarray, residency: str = "auto") -> Volumes:
-    """Put the volumes of a training part where they are to be while it runs.
+    """Put the volumes of a training subset where they are to be while it runs.
 
     Parameters
     ----------
     reader : VolumeReader
     rows : (n,) int array
-        The training part.
+        The training subset.
     residency : {"auto", "stream", "host", "device"}
         Read from the store in each epoch; held in host memory; held on the accelerator (host memory, where there is
         none); or where it fits, see `fitting_residency`.

@@ -1,4 +1,4 @@
-"""Which scans train, choose and test: division by patient, with every class in every part.
+"""Which scans train, choose and test: division by patient, with every class in every subset.
 
 A patient's place comes from a hash of the seed and the patient's name, so that adding scans moves few others.
 """
@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ctmodel.errors import SplitError
+from ctmodel.scoring.scores import SUBSETS
 
-PARTS = ("train", "validation", "test")
 UNLABELLED = "unlabelled"
 
 TAKEN_AS_GIVEN = "split: that of the store is used; --no-use-split divides the patients anew"
@@ -21,12 +21,12 @@ ANOTHER_SPLIT = "correct it and convert again, or divide the patients anew with 
 
 @dataclass(frozen=True)
 class Split:
-    """The part of every row of a store.
+    """The subset of every row of a store.
 
     Attributes
     ----------
-    parts : tuple of str
-        One of `PARTS` for each row, or `UNLABELLED`.
+    subsets : tuple of str
+        One of `SUBSETS` for each row, or `UNLABELLED`.
     notes : tuple of str
         What was inferred.
 
@@ -36,12 +36,12 @@ class Split:
     [0, 2]
     """
 
-    parts: tuple[str, ...]
+    subsets: tuple[str, ...]
     notes: tuple[str, ...] = ()
 
-    def rows(self, part: str) -> np.ndarray:
-        """Return the rows of a part, in order, as an (n,) int64 array."""
-        return np.flatnonzero(np.array(self.parts) == part)
+    def rows(self, subset: str) -> np.ndarray:
+        """Return the rows of a subset, in order, as an (n,) int64 array."""
+        return np.flatnonzero(np.array(self.subsets) == subset)
 
 
 def split_by_shares(
@@ -71,7 +71,7 @@ def split_by_shares(
     Returns
     -------
     Split
-        No patient in two parts; every class in each.
+        No patient in two subsets; every class in each.
 
     Raises
     ------
@@ -86,7 +86,7 @@ def split_by_shares(
         n_train = n_patients - n_test - n_validation
         return ["test"] * n_test + ["validation"] * n_validation + ["train"] * n_train
 
-    return _split(labels, patients, cut, classes=classes, fewest=len(PARTS), seed=seed)
+    return _split(labels, patients, cut, classes=classes, fewest=len(SUBSETS), seed=seed)
 
 
 def split_by_folds(
@@ -99,40 +99,40 @@ def split_by_folds(
     validation: float,
     seed: int,
 ) -> Split:
-    """Divide scans so that one of several folds is the test part; over all folds every scan is tested once.
+    """Divide scans so that one of several folds is the test subset; over all folds every scan is tested once.
 
     Parameters
     ----------
     labels, patients, classes, seed
         As in `split_by_shares`.
     folds : int
-        Number of parts of nearly equal size.
+        Number of folds, of nearly equal size.
     fold : int
-        Which of them is the test part, from 1.
+        Which of them is the test subset, from 1.
     validation : float
         Share of each class's patients taken for validation out of the other folds.
 
     Returns
     -------
     Split
-        No patient in two parts; every class in each.
+        No patient in two subsets; every class in each.
 
     Raises
     ------
     SplitError
-        If a class has fewer patients than there are folds, or than the three parts need.
+        If a class has fewer patients than there are folds, or than the three subsets need.
     """
 
     def cut(n_patients: int) -> list[str]:
         start, stop = (-(-edge * n_patients // folds) for edge in (fold - 1, fold))
         n_validation = _at_least_one(n_patients * validation, most=n_patients - (stop - start) - 1)
-        parts = ["train"] * n_patients
-        parts[start:stop] = ["test"] * (stop - start)
+        subsets = ["train"] * n_patients
+        subsets[start:stop] = ["test"] * (stop - start)
         for place in range(stop, stop + n_validation):  # around the end: each fold has its own validation
-            parts[place % n_patients] = "validation"
-        return parts
+            subsets[place % n_patients] = "validation"
+        return subsets
 
-    return _split(labels, patients, cut, classes=classes, fewest=max(folds, len(PARTS)), seed=seed)
+    return _split(labels, patients, cut, classes=classes, fewest=max(folds, len(SUBSETS)), seed=seed)
 
 
 def split_as_given(
@@ -152,7 +152,7 @@ def split_as_given(
     labels, patients, classes, seed
         As in `split_by_shares`.
     subsets : sequence of n str
-        One of `PARTS` for each scan; empty where it is in none.
+        One of `SUBSETS` for each scan; empty where it is in none.
     validation, test : float
         Shares of the training patients of each class that become a subset that is not there.
 
@@ -165,30 +165,34 @@ def split_as_given(
     SplitError
         If a labelled scan is in no subset, a patient in two, or a class is missing in one.
     """
-    part_of = _parts_of_patients(labels, patients, subsets)
-    there, notes = set(part_of.values()), [TAKEN_AS_GIVEN]
-    for part, share in (("test", test), ("validation", validation)):
-        if part not in there:
-            notes.append(f"split: it has no {part} subset; {share:.0%} of each class's training patients become one")
-            rows = [row for row, patient in enumerate(patients) if part_of.get(patient) == "train" and labels[row] >= 0]
+    subset_of = _subsets_of_patients(labels, patients, subsets)
+    there, notes = set(subset_of.values()), [TAKEN_AS_GIVEN]
+    for subset, share in (("test", test), ("validation", validation)):
+        if subset not in there:
+            notes.append(f"split: it has no {subset} subset; {share:.0%} of each class's training patients become one")
+            rows = [
+                row for row, patient in enumerate(patients) if subset_of.get(patient) == "train" and labels[row] >= 0
+            ]
             names = [patients[row] for row in rows]
             for members in _patients_by_class(labels[rows], names, classes=classes, fewest=2):
                 count = _at_least_one(len(members) * share, most=len(members) - 1)
-                part_of |= dict.fromkeys(_in_hashed_order(members, seed)[:count], part)
-    parts = tuple(
-        part_of[patient] if label >= 0 else UNLABELLED for label, patient in zip(labels, patients, strict=True)
+                subset_of |= dict.fromkeys(_in_hashed_order(members, seed)[:count], subset)
+    subsets = tuple(
+        subset_of[patient] if label >= 0 else UNLABELLED for label, patient in zip(labels, patients, strict=True)
     )
-    present = set(zip(labels.tolist(), parts, strict=True))
+    present = set(zip(labels.tolist(), subsets, strict=True))
     for label, name in enumerate(classes):
-        for part in PARTS:
-            if (label, part) not in present:
-                raise SplitError(f"class {name!r}: no scan in the {part} subset of the store's split; {ANOTHER_SPLIT}")
-    return Split(parts, tuple(notes))
+        for subset in SUBSETS:
+            if (label, subset) not in present:
+                raise SplitError(
+                    f"class {name!r}: no scan in the {subset} subset of the store's split; {ANOTHER_SPLIT}"
+                )
+    return Split(subsets, tuple(notes))
 
 
-def _parts_of_patients(labels: np.ndarray, patients: Sequence[str], subsets: Sequence[str]) -> dict[str, str]:
+def _subsets_of_patients(labels: np.ndarray, patients: Sequence[str], subsets: Sequence[str]) -> dict[str, str]:
     """Return the subset of each patient with a labelled scan."""
-    part_of: dict[str, str] = {}
+    subset_of: dict[str, str] = {}
     for label, patient, subset in zip(labels, patients, subsets, strict=True):
         if label < 0:
             continue
@@ -196,12 +200,12 @@ def _parts_of_patients(labels: np.ndarray, patients: Sequence[str], subsets: Seq
             raise SplitError(
                 f"split: a labelled scan of {patient} is in no subset of the store's split; {ANOTHER_SPLIT}"
             )
-        if part_of.setdefault(patient, subset) != subset:
+        if subset_of.setdefault(patient, subset) != subset:
             raise SplitError(
-                f"split: {patient} has scans, or scans of equal volumes, in {part_of[patient]} and in {subset}; "
+                f"split: {patient} has scans, or scans of equal volumes, in {subset_of[patient]} and in {subset}; "
                 f"{ANOTHER_SPLIT}"
             )
-    return part_of
+    return subset_of
 
 
 def merge_patients(patients: Sequence[str], volumes: Sequence[int]) -> tuple[str, ...]:
@@ -256,15 +260,15 @@ def _split(
     fewest: int,
     seed: int,
 ) -> Split:
-    """Cut the patients of each class by themselves, and give every scan its patient's part."""
-    part_of: dict[str, str] = {}
+    """Cut the patients of each class by themselves, and give every scan its patient's subset."""
+    subset_of: dict[str, str] = {}
     for members in _patients_by_class(labels, patients, classes=classes, fewest=fewest):
-        part_of |= zip(_in_hashed_order(members, seed), cut(len(members)), strict=True)
-    parts = tuple(
-        part_of[patient] if label >= 0 else UNLABELLED for label, patient in zip(labels, patients, strict=True)
+        subset_of |= zip(_in_hashed_order(members, seed), cut(len(members)), strict=True)
+    subsets = tuple(
+        subset_of[patient] if label >= 0 else UNLABELLED for label, patient in zip(labels, patients, strict=True)
     )
-    _check_every_class(labels, parts, classes)
-    return Split(parts)
+    _check_every_class(labels, subsets, classes)
+    return Split(subsets)
 
 
 def _patients_by_class(
@@ -295,13 +299,13 @@ def _in_hashed_order(patients: Sequence[str], seed: int) -> list[str]:
     return sorted(patients, key=key)
 
 
-def _check_every_class(labels: np.ndarray, parts: Sequence[str], classes: Sequence[str]) -> None:
+def _check_every_class(labels: np.ndarray, subsets: Sequence[str], classes: Sequence[str]) -> None:
     """Refuse what patients with scans of several classes can still leave empty."""
-    present = set(zip(labels.tolist(), parts, strict=True))
+    present = set(zip(labels.tolist(), subsets, strict=True))
     for label, name in enumerate(classes):
-        for part in PARTS:
-            if (label, part) not in present:
+        for subset in SUBSETS:
+            if (label, subset) not in present:
                 raise SplitError(
-                    f"class {name!r}: no scan in the {part} subset, because its patients have scans of other "
+                    f"class {name!r}: no scan in the {subset} subset, because its patients have scans of other "
                     "classes too; try another seed, or add patients"
                 )

@@ -92,12 +92,12 @@ def evaluate(run: str | os.PathLike[str], store: str | os.PathLike[str] | None =
     said_of = partial(predict_rows, load_predictor(folder), opened, reader)
     left_out: tuple[str, ...] = ()
     if is_own:
-        validation, predictions = (said_of(_own_rows(folder, opened, part)) for part in ("validation", "test"))
+        validation, predictions = (said_of(_own_rows(folder, opened, subset)) for subset in ("validation", "test"))
         scores = score_own(folder, validation=validation, test=predictions, **how)
     else:
         rows, left_out = _unseen_rows(folder, opened)
         predictions = said_of(rows)
-        scores = score(predictions, part="unseen", notes=_notes(left_out), **how)
+        scores = score(predictions, subset="unseen", notes=_notes(left_out), **how)
     baselines = folder.baselines() if is_own else None
     return Evaluation(
         run=folder.path,
@@ -134,15 +134,15 @@ def _check_fits(folder: Run, ours: StoreRecord, theirs: StoreRecord, *, must_be_
         )
 
 
-def _own_rows(folder: Run, store: Store, part: str) -> np.ndarray:
-    own = {row.scan for row in folder.split() if row.part == part}
+def _own_rows(folder: Run, store: Store, subset: str) -> np.ndarray:
+    own = {row.scan for row in folder.split() if row.subset == subset}
     return np.flatnonzero([scan in own for scan in store.scans])
 
 
 def _unseen_rows(folder: Run, store: Store) -> tuple[np.ndarray, tuple[str, ...]]:
     """Return the labelled rows that the run cannot have learnt from, and the scans of the others."""
     everything = folder.split()
-    learnt = [row for row in everything if row.part in LEARNT_FROM]
+    learnt = [row for row in everything if row.subset in LEARNT_FROM]
     ours = [(row.scan, row.patient) for row in learnt]
     names_patients = any(row.scan != row.patient for row in everything) and store.names_patients
     is_seen = np.array(

@@ -9,20 +9,20 @@ from ctmodel.run.run_folder import Run
 from ctmodel.scoring.scores import Predictions, Score, Scores, Threshold, score
 
 COMPARED = {"auroc": "AUROC", "macro_auroc": "macro AUROC", "log_loss": "log loss"}
-"""The scores by which two parts are compared, as they are called in a sentence."""
+"""The scores by which two subsets are compared, as they are called in a sentence."""
 
 
 def score_own(
     run: Run, *, validation: Predictions, test: Predictions, classes: Sequence[str], threshold: Threshold
 ) -> Scores:
-    """Return the scores of a run's own test part, with what its training lets one doubt.
+    """Return the scores of a run's own test subset, with what its training lets one doubt.
 
     Parameters
     ----------
     run : Run
         Whose training is over; its baselines, if it has any, are compared with.
     validation, test : Predictions
-        For these two parts.
+        For these two subsets.
     classes : sequence of str
     threshold : Threshold
 
@@ -31,8 +31,8 @@ def score_own(
     ScoreError
         If there are test scans of one class only.
     """
-    of_test = score(test, classes=classes, part="test", threshold=threshold)
-    of_validation = score(validation, classes=classes, part="validation", threshold=threshold)
+    of_test = score(test, classes=classes, subset="test", threshold=threshold)
+    of_validation = score(validation, classes=classes, subset="validation", threshold=threshold)
     doubts = doubts_about(run.history(), epochs=run.settings().epochs, validation=of_validation, test=of_test)
     baselines = run.baselines()
     worse = baselines.notes_about(of_test) if baselines else []
@@ -49,7 +49,7 @@ def doubts_about(history: Sequence[Epoch], *, epochs: int, validation: Scores, t
     epochs : int
         The most there might have been.
     validation, test : Scores
-        Of the part that chose the epoch, and of the part that did not.
+        Of the subset that chose the epoch, and of the subset that did not.
 
     Returns
     -------

@@ -5,7 +5,7 @@ import csv
 import io
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from hashlib import file_digest
 from pathlib import Path
 from typing import Any, NoReturn
@@ -94,8 +94,10 @@ def _harmless(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
-def read_csv(path: Path, header: Sequence[str]) -> list[list[str]]:
+def read_csv(path: Path, header: Sequence[str], *, renamed: Mapping[str, str] | None = None) -> list[list[str]]:
     """Read the rows that `write_csv` wrote, which have the expected header.
+
+    `renamed` maps the names that columns had in older versions to today's.
 
     Raises
     ------
@@ -108,7 +110,8 @@ def read_csv(path: Path, header: Sequence[str]) -> list[list[str]]:
         rows = list(csv.reader(io.StringIO(_text(path), newline="")))  # a name may hold what Python calls a line's end
     except csv.Error as error:
         raise RunDamaged(f"{path}: is not a table ({error}); train again") from None
-    if not rows or rows[0] != list(header) or any(len(row) != len(header) for row in rows):
+    named = [(renamed or {}).get(name, name) for name in rows[0]] if rows else []
+    if named != list(header) or any(len(row) != len(header) for row in rows):
         raise RunDamaged(f"{path}: is not a table with the columns {', '.join(header)}; train again")
     return [[value.removeprefix("'") for value in row] for row in rows[1:]]
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Epoch:
-    """One pass over the training part.
+    """One pass over the training subset.
 
     Attributes
     ----------
@@ -18,9 +18,9 @@ class Epoch:
         From 1.
     learning_rate : float
     loss, auroc, accuracy : float
-        Of the training part as it was trained on: weighted cross-entropy, with dropout and augmentation.
+        Of the training subset as it was trained on: weighted cross-entropy, with dropout and augmentation.
     val_loss, val_auroc, val_accuracy : float
-        Of the validation part after the epoch; the AUROC of more than two classes is the mean over classes.
+        Of the validation subset after the epoch; the AUROC of more than two classes is the mean over classes.
     """
 
     epoch: int

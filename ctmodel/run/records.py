@@ -7,7 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from ctmodel.data.split import PARTS, UNLABELLED, Split
+from ctmodel.data.split import SUBSETS, UNLABELLED, Split
 from ctmodel.settings import PRECISIONS, differences
 from ctprep.store.store import Store
 
@@ -95,24 +95,24 @@ class NetworkRecord:
 
 @dataclass(frozen=True)
 class SplitRow:
-    """A scan's part in a run; the fields are the columns of `split.csv`, with the class's name as label.
+    """A scan's subset in a run; the fields are the columns of `split.csv`, with the class's name as label.
 
     Raises
     ------
     ValueError
-        If there is no such part.
+        If there is no such subset.
     """
 
     scan: str
     patient: str
     label: str
-    part: str
+    subset: str
     source_sha256: str
     volume_crc32c: str  # of the stored volume: equal for the same scan compressed and plain
 
     def __post_init__(self) -> None:
-        parts = (*PARTS, UNLABELLED)
-        _expect(f"part of {self.scan}", self.part, self.part in parts, f"one of {', '.join(parts)}")
+        subsets = (*SUBSETS, UNLABELLED)
+        _expect(f"subset of {self.scan}", self.subset, self.subset in subsets, f"one of {', '.join(subsets)}")
 
 
 def _expect(name: str, value: Any, is_met: Any, expected: str) -> None:
@@ -154,13 +154,13 @@ def _identities(store: Store) -> Iterator[tuple]:
 
 
 def split_rows(store: Store, split: Split) -> list[SplitRow]:
-    """Return the rows of `split.csv` for a store and the parts of its scans."""
+    """Return the rows of `split.csv` for a store and the subsets of its scans."""
     names = (*store.classes, "")
     checksums = map(str, store.checksums.tolist())
     return [
-        SplitRow(scan, patient, names[label], part, source, checksum)
-        for (scan, label, patient, source), part, checksum in zip(
-            _identities(store), split.parts, checksums, strict=True
+        SplitRow(scan, patient, names[label], subset, source, checksum)
+        for (scan, label, patient, source), subset, checksum in zip(
+            _identities(store), split.subsets, checksums, strict=True
         )
     ]
 

@@ -169,12 +169,12 @@ class Run:
         return network
 
     def split(self) -> list[SplitRow]:
-        """Return each scan's part."""
+        """Return each scan's subset."""
         with self._reading("split.csv") as path:
-            return [SplitRow(*row) for row in read_csv(path, SPLIT_COLUMNS)]
+            return [SplitRow(*row) for row in read_csv(path, SPLIT_COLUMNS, renamed={"part": "subset"})]
 
     def scores(self) -> Scores:
-        """Return the scores of its test part."""
+        """Return the scores of its test subset."""
         with self._reading(SCORES) as path:
             return Scores.from_dict(read_json(path))
 
@@ -246,14 +246,14 @@ class Run:
         write_csv(self.path / "history.csv", HISTORY_COLUMNS, map(astuple, history))
 
     def write_predictions(
-        self, predictions: Predictions, *, parts: Sequence[str], called: Sequence[int], classes: Sequence[str]
+        self, predictions: Predictions, *, subsets: Sequence[str], called: Sequence[int], classes: Sequence[str]
     ) -> None:
         """Write one row for each labelled scan.
 
         Parameters
         ----------
         predictions : Predictions
-        parts : sequence of n str
+        subsets : sequence of n str
             Of each scan.
         called : sequence of n ints
             The class called for each.
@@ -262,14 +262,14 @@ class Run:
         columns = (
             "scan",
             "patient",
-            "part",
+            "subset",
             "label",
             *(f"probability {name}" for name in classes),
             "predicted",
         )
         labels, calls = ([classes[label] for label in column] for column in (predictions.labels, called))
         chances = predictions.probabilities.T.tolist()
-        table = (predictions.scans, predictions.patients, parts, labels, *chances, calls)
+        table = (predictions.scans, predictions.patients, subsets, labels, *chances, calls)
         write_csv(self.path / "predictions.csv", columns, zip(*table, strict=True))
 
     def write_baselines(self, baselines: Baselines) -> None:

@@ -108,7 +108,7 @@ class Scores:
 
     Attributes
     ----------
-    part : str
+    subset : str
         What was scored: "test", or "unseen" for scans of another store.
     classes : tuple of str
         Of two, the second is the positive one.
@@ -127,7 +127,7 @@ class Scores:
         The share of positives that "ppv_at_prevalence" and "npv_at_prevalence" hold for.
     """
 
-    part: str
+    subset: str
     classes: tuple[str, ...]
     n: int
     patients: int
@@ -160,7 +160,7 @@ class Scores:
 
     def _header(self) -> str:
         positive = f"; {self.classes[1]} is the positive class" if len(self.classes) == 2 else ""
-        scored = f"{self.part} subset" if self.part in SUBSETS else f"{self.part} patients"
+        scored = f"{self.subset} subset" if self.subset in SUBSETS else f"{self.subset} patients"
         return f"{scored}: {self.n} scans of {self.patients} patients, with 95 % intervals{positive}"
 
     def _confusion_lines(self) -> list[str]:
@@ -181,7 +181,7 @@ class Scores:
     def from_dict(cls, saved: dict[str, Any]) -> "Scores":
         """Return the scores that `to_dict` described."""
         return cls(
-            part=saved["part"],
+            subset=saved["subset" if "subset" in saved else "part"],  # as it was called in version 0.1
             classes=tuple(saved["classes"]),
             n=saved["n"],
             patients=saved["patients"],
@@ -219,7 +219,7 @@ def score(
     predictions: Predictions,
     *,
     classes: Sequence[str],
-    part: str,
+    subset: str,
     threshold: Threshold,
     notes: Sequence[str] = (),
     prevalence: float | None = None,
@@ -233,7 +233,7 @@ def score(
         Of labelled scans.
     classes : sequence of str
         The names of the classes.
-    part : str
+    subset : str
         What is scored.
     threshold : Threshold
     notes : sequence of str
@@ -255,7 +255,7 @@ def score(
     present = np.unique(predictions.labels)
     if len(present) < 2:
         found = ", ".join(classes[label] for label in present) or "no labelled scan"
-        raise ScoreError(f"{part} subset: {found} only, expected two classes or more; score more scans")
+        raise ScoreError(f"{subset} subset: {found} only, expected two classes or more; score more scans")
     called = metrics.predicted_classes(predictions.probabilities, threshold=threshold.value)
     of_two = len(classes) == 2
     scores = _scores_of_two(predictions, called) if of_two else _scores_of_more(predictions, called, classes)
@@ -264,7 +264,7 @@ def score(
     confusion = np.zeros((len(classes), len(classes)), dtype=int)
     np.add.at(confusion, (predictions.labels, called), 1)
     return Scores(
-        part=part,
+        subset=subset,
         classes=tuple(classes),
         n=len(predictions.scans),
         patients=len(set(predictions.patients)),

@@ -45,7 +45,7 @@ def class_weights(labels: np.ndarray, *, n_classes: int, balanced: bool) -> np.n
     Parameters
     ----------
     labels : (n,) int array
-        Of the training part, every class among them.
+        Of the training subset, every class among them.
     n_classes : int
     balanced : bool
         Whether every class counts the same as a whole; if not, every scan does.

@@ -126,7 +126,7 @@ class Loop:
         return self._trainer.model
 
     def _run_epoch(self) -> None:
-        """Train for what is left of an epoch, look at the validation part, and tell."""
+        """Train for what is left of an epoch, look at the validation subset, and tell."""
         begun, pace = time.monotonic(), Pace()
         settings, number = self._task.settings, len(self.history)
         step_size = learning_rate(number, epochs=settings.epochs, highest=settings.learning_rate)

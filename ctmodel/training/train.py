@@ -298,13 +298,13 @@ def _conclude(task: Task, loop: Loop) -> None:
     """Score the best weights, and write what a finished run holds."""
     store, run = task.store, task.run
     save_weights(loop.best_model(), run.weights)
-    rows = np.flatnonzero(np.array(task.split.parts) != UNLABELLED)
+    rows = np.flatnonzero(np.array(task.split.subsets) != UNLABELLED)
     predictions = predict_rows(load_predictor(run), store, task.reader, rows)
-    parts = np.array(task.split.parts)[rows]
-    validation, test = (predictions.taken(np.flatnonzero(parts == part)) for part in ("validation", "test"))
+    subsets = np.array(task.split.subsets)[rows]
+    validation, test = (predictions.taken(np.flatnonzero(subsets == subset)) for subset in ("validation", "test"))
     threshold = choose_threshold(validation, by=task.settings.threshold)
     called = metrics.predicted_classes(predictions.probabilities, threshold=threshold.value)
-    run.write_predictions(predictions, parts=parts.tolist(), called=called.tolist(), classes=store.classes)
+    run.write_predictions(predictions, subsets=subsets.tolist(), called=called.tolist(), classes=store.classes)
     run.write_history(loop.history)  # its last epoch may have been interrupted before it was written
     write_curves(loop.history, run.curves)
     run.write_baselines(score_baselines(store, task.reader, task.split, threshold=task.settings.threshold))

@@ -6,7 +6,7 @@ from ctmodel.devices.backend import tf
 from ctmodel.run.history import EpochReport
 from ctprep.errors import TargetError
 
-PARTS = {"training": "", "validation": "val_"}  # each a curve of its own in the same chart
+SUBSETS = {"training": "", "validation": "val_"}  # each a curve of its own in the same chart
 
 _SCALARS = tf.compat.v1.SummaryMetadata(
     plugin_data=tf.compat.v1.SummaryMetadata.PluginData(plugin_name="scalars")
@@ -33,7 +33,7 @@ class Board:
         self._writers: dict[str, tf.summary.SummaryWriter] = {}
 
     def __call__(self, report: EpochReport) -> None:
-        """Write one epoch: loss, AUROC and accuracy of both parts, the step size, and the pace.
+        """Write one epoch: loss, AUROC and accuracy of both subsets, the step size, and the pace.
 
         Raises
         ------
@@ -46,19 +46,19 @@ class Board:
             "volumes per second": pace.rate,
             "share of the time waiting for data": pace.waiting_share,
         }
-        for part, prefix in PARTS.items():
+        for subset, prefix in SUBSETS.items():
             scores = {name: getattr(epoch, prefix + name) for name in ("loss", "auroc", "accuracy")}
-            self._write(part, scores | (speed if part == "training" else {}), step=epoch.epoch)
+            self._write(subset, scores | (speed if subset == "training" else {}), step=epoch.epoch)
 
-    def _write(self, part: str, values: dict[str, float], *, step: int) -> None:
+    def _write(self, subset: str, values: dict[str, float], *, step: int) -> None:
         try:
-            if part not in self._writers:
-                self._make(self._folder / part)
-                self._writers[part] = tf.summary.create_file_writer(str(self._folder / part))
-            with self._writers[part].as_default(step=step):
+            if subset not in self._writers:
+                self._make(self._folder / subset)
+                self._writers[subset] = tf.summary.create_file_writer(str(self._folder / subset))
+            with self._writers[subset].as_default(step=step):
                 for name, value in values.items():
                     tf.summary.write(name, tf.constant(value, tf.float32), metadata=_SCALARS)
-            self._writers[part].flush()
+            self._writers[subset].flush()
         except tf.errors.OpError as error:
             raise TargetError(f"{self._folder}: cannot be written ({error.message}); choose another folder") from None
 

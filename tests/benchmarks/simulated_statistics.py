@@ -143,7 +143,7 @@ def coverage_of_two(
     found: Found = {name: [0, 0] for name in truth}
     for _ in range(trials):
         (drawn,) = draw(random, n=n, share=share, areas=[area], scans_each=scans_each, fixed=fixed)
-        scores = score(drawn, classes=("normal", "abnormal"), part="test", threshold=HALF, prevalence=PREVALENCE)
+        scores = score(drawn, classes=("normal", "abnormal"), subset="test", threshold=HALF, prevalence=PREVALENCE)
         count_held(found, truth, scores.all_scores())
     return found
 

@@ -39,7 +39,7 @@ def test_every_baseline_is_scored_on_the_subsets_of_the_split(opened, scored):
         assert (baseline.failure, baseline.without) == (None, 0)
         assert baseline.test.n == len(split_of(store).rows("test"))
         assert baseline.validation.n == len(split_of(store).rows("validation"))
-        assert baseline.test.part == "test"
+        assert baseline.test.subset == "test"
 
 
 def test_dense_patches_are_seen_by_the_lungs_and_not_by_what_sees_none(scored):
@@ -82,9 +82,9 @@ def test_three_classes_are_scored(opened):
 
 def test_a_missing_class_is_said_instead_of_a_crash(opened):
     store, reader = opened
-    parts = np.array(split_of(store).parts)
-    parts[(parts == "train") & (store.labels == 1)] = "test"
-    scored = score_baselines(store, reader, Split(tuple(parts.tolist())))
+    subsets = np.array(split_of(store).subsets)
+    subsets[(subsets == "train") & (store.labels == 1)] = "test"
+    scored = score_baselines(store, reader, Split(tuple(subsets.tolist())))
     assert {baseline.failure for baseline in scored.baselines} == {
         "training subset: 1 of 2 classes have no scan; add scans of each class"
     }

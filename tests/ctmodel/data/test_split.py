@@ -1,11 +1,19 @@
-"""No patient is in two parts, every class is in each, and a new scan moves few others."""
+"""No patient is in two subsets, every class is in each, and a new scan moves few others."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctmodel.data.split import PARTS, UNLABELLED, Split, merge_patients, split_as_given, split_by_folds, split_by_shares
+from ctmodel.data.split import (
+    SUBSETS,
+    UNLABELLED,
+    Split,
+    merge_patients,
+    split_as_given,
+    split_by_folds,
+    split_by_shares,
+)
 from ctmodel.errors import SplitError
 
 NAMES = ("a", "b", "c", "d")
@@ -32,18 +40,18 @@ seeds = st.integers(0, 2**32 - 1)
 
 
 def assert_is_a_split(split: Split, labels, patients, classes):
-    for label, part in zip(labels, split.parts, strict=True):
-        assert (part == UNLABELLED) == (label < 0)
-    parts_of = {}
-    for patient, part in zip(patients, split.parts, strict=True):
-        parts_of.setdefault(patient, set()).add(part)
-    assert all(len(parts - {UNLABELLED}) <= 1 for parts in parts_of.values())
-    for part in PARTS:
-        assert set(labels[split.rows(part)]) == set(range(len(classes)))
+    for label, subset in zip(labels, split.subsets, strict=True):
+        assert (subset == UNLABELLED) == (label < 0)
+    subsets_of = {}
+    for patient, subset in zip(patients, split.subsets, strict=True):
+        subsets_of.setdefault(patient, set()).add(subset)
+    assert all(len(subsets - {UNLABELLED}) <= 1 for subsets in subsets_of.values())
+    for subset in SUBSETS:
+        assert set(labels[split.rows(subset)]) == set(range(len(classes)))
 
 
 @given(cohorts(), shares, seeds)
-def test_a_split_by_shares_separates_patients_and_has_every_class_in_every_part(cohort, asked, seed):
+def test_a_split_by_shares_separates_patients_and_has_every_class_in_every_subset(cohort, asked, seed):
     labels, patients, classes = cohort
     split = split_by_shares(labels, patients, classes=classes, validation=asked[0], test=asked[1], seed=seed)
     assert_is_a_split(split, labels, patients, classes)
@@ -55,10 +63,10 @@ def test_shares_are_met_to_a_patient_of_each_class_and_a_rounding(cohort, asked,
     split = split_by_shares(labels, patients, classes=classes, validation=asked[0], test=asked[1], seed=seed)
     for label in range(len(classes)):
         of_class = {patient for patient, own in zip(patients, labels, strict=True) if own == label}
-        for part, share in zip(("validation", "test"), asked, strict=True):
-            found = {patients[row] for row in split.rows(part)} & of_class
-            # A test part that must have its one patient takes it from validation, which is rounded after that.
-            assert abs(len(found) - share * len(of_class)) < (1.5 if part == "validation" else 1)
+        for subset, share in zip(("validation", "test"), asked, strict=True):
+            found = {patients[row] for row in split.rows(subset)} & of_class
+            # A test subset that must have its one patient takes it from validation, which is rounded after that.
+            assert abs(len(found) - share * len(of_class)) < (1.5 if subset == "validation" else 1)
 
 
 @given(cohorts(fewest=6), st.integers(2, 4), st.floats(0.05, 0.4), seeds)
@@ -82,24 +90,24 @@ def test_the_order_of_the_rows_does_not_matter(cohort, asked, seed, random):
     settings = {"classes": classes, "validation": asked[0], "test": asked[1], "seed": seed}
     split = split_by_shares(labels, patients, **settings)
     shuffled = split_by_shares(labels[order], [patients[place] for place in order], **settings)
-    assert shuffled.parts == tuple(split.parts[place] for place in order)
+    assert shuffled.subsets == tuple(split.subsets[place] for place in order)
 
 
 @given(st.integers(20, 60), seeds)
 def test_one_more_patient_moves_few_others(n_patients, seed):
-    def parts(n):
+    def subsets(n):
         labels = np.arange(n) % 2
         patients = [f"p{patient}" for patient in range(n)]
         split = split_by_shares(labels, patients, classes=("a", "b"), validation=0.2, test=0.2, seed=seed)
-        return np.array(split.parts)
+        return np.array(split.subsets)
 
-    moved = np.sum(parts(n_patients + 1)[:-1] != parts(n_patients))
+    moved = np.sum(subsets(n_patients + 1)[:-1] != subsets(n_patients))
     assert moved <= 2  # one over each boundary of the new patient's class
 
 
 def test_a_split_is_the_same_today_as_when_it_was_first_made():
     split = split_by_shares(np.arange(8) % 2, list("abcdefgh"), classes=("x", "y"), validation=0.25, test=0.25, seed=1)
-    assert split.parts == (*["validation", "test"], *["train"] * 4, *["test", "validation"])
+    assert split.subsets == (*["validation", "test"], *["train"] * 4, *["test", "validation"])
 
 
 def test_another_seed_gives_another_split():
@@ -110,7 +118,7 @@ def test_another_seed_gives_another_split():
     assert first != second
 
 
-def test_a_patient_with_scans_of_two_classes_stays_in_one_part():
+def test_a_patient_with_scans_of_two_classes_stays_in_one_subset():
     labels = np.array([0, 1] * 6 + [0] * 6)
     patients = [f"both{scan // 2}" for scan in range(12)] + [f"a{scan}" for scan in range(6)]
     split = split_by_shares(labels, patients, classes=("a", "b"), validation=0.2, test=0.2, seed=0)
@@ -138,7 +146,7 @@ def test_more_folds_than_patients_of_the_rarest_class_are_refused():
         split_by_folds(labels, patients, classes=("a", "b"), folds=5, fold=1, validation=0.2, seed=0)
 
 
-def test_a_class_that_mixed_patients_leave_out_of_a_part_is_named():
+def test_a_class_that_mixed_patients_leave_out_of_a_subset_is_named():
     labels = np.array([0] * 6 + [1] * 6)  # patients 0 to 4 have scans of both classes, 5 and 6 of one
     patients = [f"p{row}" for row in (0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 4, 6)]
     refused = 0
@@ -171,7 +179,7 @@ def test_a_split_that_is_given_is_kept_as_it_is():
     labels = np.array([0, 1, 0, 1, 0, 1, -1])
     subsets = ["train", "train", "validation", "validation", "test", "test", "train"]
     split = split_as_given(labels, list("pqrstuv"), subsets, **GIVEN)
-    assert split.parts == (*subsets[:6], UNLABELLED)
+    assert split.subsets == (*subsets[:6], UNLABELLED)
     assert split.notes == ("split: that of the store is used; --no-use-split divides the patients anew",)
 
 
@@ -183,9 +191,9 @@ def test_a_subset_that_is_missing_is_taken_from_the_training_subset(cohort, ther
     split = split_as_given(labels, patients, subsets, classes=classes, validation=0.3, test=0.3, seed=seed)
     assert_is_a_split(split, labels, patients, classes)
     assert all(
-        part == there
-        for part, subset in zip(split.parts, subsets, strict=True)
-        if subset == there and part != UNLABELLED
+        subset == there
+        for subset, subset in zip(split.subsets, subsets, strict=True)
+        if subset == there and subset != UNLABELLED
     )
     missing = {"validation": "test", "test": "validation"}[there]
     assert any(f"it has no {missing} subset" in note for note in split.notes)

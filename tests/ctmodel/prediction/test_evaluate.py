@@ -54,7 +54,7 @@ def test_a_run_and_its_store_can_be_moved_together(finished, home, tmp_path):
 def test_a_store_of_new_patients_is_scored_whole(finished, tmp_path):
     other = make_cohort(tmp_path / "raw", n_patients=6, first_seed=5000, prefix="q")
     evaluation = evaluate(finished.run, other.store(tmp_path / "other.zarr"))
-    assert evaluation.scores.part == "unseen"
+    assert evaluation.scores.subset == "unseen"
     assert evaluation.scores.n == 6
     assert evaluation.baselines is None
     assert evaluation.left_out == ()
@@ -62,7 +62,7 @@ def test_a_store_of_new_patients_is_scored_whole(finished, tmp_path):
 
 
 def test_patients_that_the_run_has_learnt_from_are_left_out_and_said(finished, tmp_path):
-    learnt = {row.patient for row in Run(finished.run).split() if row.part in ("train", "validation")}
+    learnt = {row.patient for row in Run(finished.run).split() if row.subset in ("train", "validation")}
     follow_up = make_cohort(tmp_path / "raw", n_patients=20, first_seed=5000)  # the first 16 have the run's names
     evaluation = evaluate(finished.run, follow_up.store(tmp_path / "other.zarr"))
     assert set(evaluation.predictions.patients).isdisjoint(learnt)
@@ -99,12 +99,12 @@ def test_names_of_patients_count_only_where_both_sides_have_them(finished, cohor
 def test_a_file_learnt_under_another_name_is_left_out(finished, tmp_path):
     renamed = make_cohort(tmp_path / "raw", n_patients=16, prefix="renamed")  # the first visits of the run's patients
     evaluation = evaluate(finished.run, renamed.store(tmp_path / "other.zarr"))
-    tested = [row for row in Run(finished.run).split() if row.part == "test"]
+    tested = [row for row in Run(finished.run).split() if row.subset == "test"]
     assert evaluation.scores.n == len({row.patient for row in tested})
 
 
 def test_a_store_of_nothing_but_learnt_patients_cannot_be_scored(finished, cohort, tmp_path):
-    learnt = {row.scan for row in Run(finished.run).split() if row.part == "train"}
+    learnt = {row.scan for row in Run(finished.run).split() if row.subset == "train"}
     for scan in learnt:
         target = tmp_path / "raw" / f"{scan}.nii.gz"
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -128,7 +128,7 @@ def test_a_store_that_changed_since_the_training_is_not_taken_for_it(own_run, co
     find_store_at("../grown.zarr", own_run)
     with pytest.raises(RunMismatch, match="number of scans: 33, now 37"):
         evaluate(own_run)
-    assert evaluate(own_run, grown).scores.part == "unseen"
+    assert evaluate(own_run, grown).scores.subset == "unseen"
 
 
 @pytest.mark.parametrize(
@@ -172,8 +172,8 @@ def test_an_unfinished_run_is_not_evaluated(own_run):
             '{"name": "compact", "input_shape": [16, 16, 8], "n_classes": 3, "precision": "float32"}',
             RunDamaged,
         ),
-        ("scores.json", '{"part": "test"}', RunDamaged),
-        ("split.csv", "scan,part\n", RunDamaged),
+        ("scores.json", '{"subset": "test"}', RunDamaged),
+        ("split.csv", "scan,subset\n", RunDamaged),
         ("model.weights.h5", "", NetworkError),
     ],
 )

@@ -83,12 +83,12 @@ def test_intervals_count_scans_of_one_volume_as_one_patient(cohort, tmp_path):
     path = convert(raw, tmp_path / "out.zarr", recipe=Recipe(shape=SHAPE), scheduler="synchronous").store.path
     store, reader = open_volumes(path)
     said = predict_rows(Predictor(build("compact", SHAPE, 2)), store, reader, np.arange(len(store)))
-    scores = score(said, part="test", classes=store.classes, threshold=Threshold(0.5, "half"))
+    scores = score(said, subset="test", classes=store.classes, threshold=Threshold(0.5, "half"))
     n_volumes = len(set(store.checksums.tolist()))
     assert (scores.n, scores.patients) == (2 * n_volumes, n_volumes)
     once = score(
         said.taken(np.unique(store.checksums, return_index=True)[1]),
-        part="test",
+        subset="test",
         classes=store.classes,
         threshold=scores.threshold,
     )

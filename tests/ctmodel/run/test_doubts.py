@@ -26,7 +26,7 @@ def scores_of(n, *, separation, seed=0, sure=1.0):
     chance = 1 / (1 + np.exp(-logits))
     names = tuple(f"s{number}" for number in range(2 * n))
     predictions = Predictions(names, names, labels, np.stack([1 - chance, chance], axis=1))
-    return score(predictions, classes=("no", "yes"), part="test", threshold=Threshold(0.5, "half"))
+    return score(predictions, classes=("no", "yes"), subset="test", threshold=Threshold(0.5, "half"))
 
 
 def test_a_good_run_is_not_doubted():

@@ -87,6 +87,6 @@ def test_a_record_of_a_network_has_the_types_it_says(field, value):
         dataclasses.replace(NetworkRecord("compact", (16, 16, 8), 2, "float32"), **{field: value})
 
 
-def test_a_row_of_a_split_is_in_a_part_that_there_is():
-    with pytest.raises(ValueError, match="part of a: 'Test', expected one of train, validation, test, unlabelled"):
+def test_a_row_of_a_split_is_in_a_subset_that_there_is():
+    with pytest.raises(ValueError, match="subset of a: 'Test', expected one of train, validation, test, unlabelled"):
         SplitRow("a", "p", "normal", "Test", "0" * 64, "0")

@@ -21,7 +21,7 @@ STORE = StoreRecord("../out.zarr", {"shape": [16, 16, 8]}, ("normal", "abnormal"
 NETWORK = NetworkRecord("compact", (16, 16, 8), 2, "float32")
 SPLIT = [SplitRow("a", "p", "normal", "train", "1" * 64, "1"), SplitRow("b", "q", "abnormal", "test", "2" * 64, "2")]
 SCORES = Scores(
-    part="test",
+    subset="test",
     classes=STORE.classes,
     n=1,
     patients=1,
@@ -392,9 +392,9 @@ def test_a_history_of_words_is_damage(begun):
         begun.history()
 
 
-@pytest.mark.parametrize("part", ["Train", "", "x" * 200_000])
-def test_an_unknown_part_is_damage(begun, part):
+@pytest.mark.parametrize("subset", ["Train", "", "x" * 200_000])
+def test_an_unknown_subset_is_damage(begun, subset):
     path = begun.path / "split.csv"
-    path.write_text(path.read_text().replace(",train,", f",{part},"))
+    path.write_text(path.read_text().replace(",train,", f",{subset},"))
     with pytest.raises(RunDamaged, match=r"split\.csv"):
         begun.split()

@@ -73,7 +73,7 @@ def test_scores_of_folds_are_averaged_where_every_fold_has_them():
     def fold(seed):
         chances = np.random.default_rng(seed).random(30)
         drawn = predictions([f"{seed}-{row}" for row in range(30)], chances)
-        return score(drawn, classes=("normal", "abnormal"), part="test", threshold=Threshold(0.5, "half"))
+        return score(drawn, classes=("normal", "abnormal"), subset="test", threshold=Threshold(0.5, "half"))
 
     folds = [fold(seed) for seed in range(3)]
     found = average_scores(folds, test_share=1 / 2)

@@ -30,7 +30,7 @@ def many(*, n=200, shift=0.3, positive_share=0.5, seed=0) -> Predictions:
 
 def test_two_classes_have_the_scores_of_a_diagnostic_test():
     four = predictions_of([0, 0, 1, 1], [0.1, 0.6, 0.4, 0.9])
-    found = score(four, classes=("normal", "abnormal"), part="test", threshold=HALF)
+    found = score(four, classes=("normal", "abnormal"), subset="test", threshold=HALF)
     values = {name: entry.value for name, entry in found.scores.items()}
     assert values == pytest.approx(
         {
@@ -50,7 +50,7 @@ def test_two_classes_have_the_scores_of_a_diagnostic_test():
 
 
 def test_the_table_has_ten_rows_in_the_order_of_a_report():
-    found = score(many(), classes=("normal", "abnormal"), part="test", threshold=HALF)
+    found = score(many(), classes=("normal", "abnormal"), subset="test", threshold=HALF)
     assert list(found.scores) == [
         *("auroc", "average_precision", "accuracy", "balanced_accuracy", "sensitivity", "specificity", "ppv", "npv"),
         *("brier", "log_loss"),
@@ -62,7 +62,7 @@ def test_the_table_has_ten_rows_in_the_order_of_a_report():
 
 
 def test_a_prevalence_adds_the_predictive_values_that_it_gives():
-    found = score(many(), classes=("normal", "abnormal"), part="test", threshold=HALF, prevalence=0.05)
+    found = score(many(), classes=("normal", "abnormal"), subset="test", threshold=HALF, prevalence=0.05)
     assert found.prevalence == 0.05
     assert found.more["ppv_at_prevalence"].value < found.scores["ppv"].value
     assert found.more["npv_at_prevalence"].value > found.scores["npv"].value
@@ -71,15 +71,15 @@ def test_a_prevalence_adds_the_predictive_values_that_it_gives():
 def test_ordered_classes_have_the_scores_of_grades():
     probabilities = np.array([[0.8, 0.1, 0.1], [0.2, 0.5, 0.3], [0.1, 0.6, 0.3], [0.2, 0.2, 0.6]])
     graded = predictions_of([0, 1, 2, 2], probabilities)
-    found = score(graded, classes=("a", "b", "c"), part="test", threshold=HALF, ordered=True).more
+    found = score(graded, classes=("a", "b", "c"), subset="test", threshold=HALF, ordered=True).more
     assert found["class_distance"].value == 0.25
     assert found["quadratic_kappa"].value == pytest.approx(1 - 0.25 / (11 / 16 + 1 / 2 + 1 / 16))
-    assert "quadratic_kappa" not in score(graded, classes=("a", "b", "c"), part="test", threshold=HALF).more
+    assert "quadratic_kappa" not in score(graded, classes=("a", "b", "c"), subset="test", threshold=HALF).more
 
 
 def test_each_of_several_classes_has_the_scores_of_a_diagnostic_test():
     probabilities = np.array([[0.8, 0.1, 0.1], [0.2, 0.5, 0.3], [0.1, 0.6, 0.3], [0.2, 0.2, 0.6]])
-    found = score(predictions_of([0, 1, 2, 2], probabilities), classes=("a", "b", "c"), part="test", threshold=HALF)
+    found = score(predictions_of([0, 1, 2, 2], probabilities), classes=("a", "b", "c"), subset="test", threshold=HALF)
     assert found.scores["balanced_accuracy"].value == pytest.approx((1 + 1 + 0.5) / 3)
     assert found.more["ppv b"].value == 0.5
     assert found.more["macro_f1"].value == pytest.approx((1 + 2 / 3 + 2 / 3) / 3)
@@ -87,20 +87,20 @@ def test_each_of_several_classes_has_the_scores_of_a_diagnostic_test():
 
 def test_each_score_counts_the_scans_and_patients_it_rests_on():
     five = predictions_of([0, 0, 0, 1, 1], [0.1, 0.6, 0.3, 0.4, 0.9], patients=["a", "a", "b", "c", "d"])
-    scores = score(five, classes=("normal", "abnormal"), part="test", threshold=HALF).scores
+    scores = score(five, classes=("normal", "abnormal"), subset="test", threshold=HALF).scores
     assert (scores["specificity"].n, scores["specificity"].patients) == (3, 2)
     assert (scores["sensitivity"].n, scores["sensitivity"].patients) == (2, 2)
     assert (scores["auroc"].n, scores["auroc"].patients) == (5, 4)
 
 
 def test_every_score_lies_in_its_interval():
-    found = score(many(), classes=("normal", "abnormal"), part="test", threshold=HALF)
+    found = score(many(), classes=("normal", "abnormal"), subset="test", threshold=HALF)
     assert all(entry.low < entry.value < entry.high for entry in found.scores.values())
 
 
 def test_perfect_scores_of_few_scans_are_not_sure():
     eight = predictions_of([0] * 4 + [1] * 4, [0.1] * 4 + [0.9] * 4)
-    scores = score(eight, classes=("normal", "abnormal"), part="test", threshold=HALF).scores
+    scores = score(eight, classes=("normal", "abnormal"), subset="test", threshold=HALF).scores
     for name in ("auroc", "average_precision", "accuracy", "sensitivity", "specificity"):
         assert scores[name].value == scores[name].high == 1
         assert scores[name].low < 0.8
@@ -139,7 +139,7 @@ def coverage(interval, *, n_patients, separation, sureness=1.0, scans_each=1, tr
 
 
 def intervals_of_scores(drawn: Predictions):
-    found = score(drawn, classes=("normal", "abnormal"), part="test", threshold=HALF).scores
+    found = score(drawn, classes=("normal", "abnormal"), subset="test", threshold=HALF).scores
     return [(name, found[name].low, found[name].high) for name in LOSSES]
 
 
@@ -181,7 +181,7 @@ def test_the_coverage_test_fails_normal_intervals():
 )
 def test_no_score_of_ten_scans_is_sure(labels, chances, patients):
     ten = predictions_of(labels, chances, patients=patients)
-    scores = score(ten, classes=("normal", "abnormal"), part="test", threshold=HALF).scores
+    scores = score(ten, classes=("normal", "abnormal"), subset="test", threshold=HALF).scores
     for name, entry in scores.items():
         assert entry.low <= entry.value <= entry.high, name
         assert entry.high - entry.low > 0.2, name
@@ -189,14 +189,14 @@ def test_no_score_of_ten_scans_is_sure(labels, chances, patients):
 
 def test_the_brier_score_of_three_classes_goes_to_2():
     wrong = predictions_of([0, 1, 2] * 2, np.tile(np.eye(3)[[1, 2, 0]], (2, 1)))
-    brier = score(wrong, classes=("a", "b", "c"), part="test", threshold=HALF).scores["brier"]
+    brier = score(wrong, classes=("a", "b", "c"), subset="test", threshold=HALF).scores["brier"]
     assert brier.value == brier.high == 2
     assert 1 < brier.low < 1.5
 
 
 def test_more_classes_have_a_recall_each():
     probabilities = np.array([[0.8, 0.1, 0.1], [0.2, 0.5, 0.3], [0.1, 0.6, 0.3], [0.2, 0.2, 0.6]])
-    found = score(predictions_of([0, 1, 2, 2], probabilities), classes=("a", "b", "c"), part="test", threshold=HALF)
+    found = score(predictions_of([0, 1, 2, 2], probabilities), classes=("a", "b", "c"), subset="test", threshold=HALF)
     assert {name: entry.value for name, entry in found.scores.items() if name.startswith("recall")} == {
         "recall a": 1,
         "recall b": 1,
@@ -207,26 +207,26 @@ def test_more_classes_have_a_recall_each():
 
 
 def test_scores_survive_strict_json():
-    found = score(many(), classes=("normal", "abnormal"), part="test", threshold=HALF, notes=["first"])
+    found = score(many(), classes=("normal", "abnormal"), subset="test", threshold=HALF, notes=["first"])
     assert Scores.from_dict(json.loads(json.dumps(found.to_dict(), allow_nan=False))) == found
     assert found.notes[0] == "first"
 
 
 def test_an_infinite_likelihood_ratio_survives_strict_json():
     perfect = predictions_of([0, 1] * 30, [0.1, 0.9] * 30)
-    found = score(perfect, classes=("normal", "abnormal"), part="test", threshold=HALF)
+    found = score(perfect, classes=("normal", "abnormal"), subset="test", threshold=HALF)
     assert found.more["lr_positive"].value == np.inf
     assert Scores.from_dict(json.loads(json.dumps(found.to_dict(), allow_nan=False))) == found
 
 
 def test_scores_that_version_0_1_wrote_have_no_others():
-    saved = score(many(), classes=("normal", "abnormal"), part="test", threshold=HALF).to_dict()
+    saved = score(many(), classes=("normal", "abnormal"), subset="test", threshold=HALF).to_dict()
     del saved["more"], saved["prevalence"]
     assert Scores.from_dict(saved).all_scores() == Scores.from_dict(saved).scores
 
 
 def test_good_scores_of_many_patients_need_no_warning():
-    assert score(many(), classes=("normal", "abnormal"), part="test", threshold=HALF).notes == ()
+    assert score(many(), classes=("normal", "abnormal"), subset="test", threshold=HALF).notes == ()
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_good_scores_of_many_patients_need_no_warning():
     ],
 )
 def test_what_is_weak_is_said(weak, warning):
-    notes = score(weak, classes=("normal", "abnormal"), part="test", threshold=HALF).notes
+    notes = score(weak, classes=("normal", "abnormal"), subset="test", threshold=HALF).notes
     assert any(warning in note for note in notes)
 
 
@@ -250,11 +250,11 @@ def test_what_is_weak_is_said(weak, warning):
 def test_one_class_alone_cannot_be_scored(labels, message):
     lone = predictions_of(np.array(labels, dtype=int), np.full(len(labels), 0.5))
     with pytest.raises(ScoreError, match=message):
-        score(lone, classes=("normal", "abnormal"), part="test", threshold=HALF)
+        score(lone, classes=("normal", "abnormal"), subset="test", threshold=HALF)
 
 
 def test_the_lines_have_every_score_the_positive_class_and_the_confusion():
-    found = score(many(n=30), classes=("well", "ill"), part="test", threshold=HALF)
+    found = score(many(n=30), classes=("well", "ill"), subset="test", threshold=HALF)
     header, *lines = found.lines()
     assert header == "test subset: 30 scans of 30 patients, with 95 % intervals; ill is the positive class"
     assert [line.split("  ")[1] for line in lines[: len(found.scores)]] == [
@@ -270,7 +270,7 @@ def test_the_lines_have_every_score_the_positive_class_and_the_confusion():
 
 
 def test_a_notebook_shows_names_as_text():
-    found = score(many(), classes=("well", "<script>"), part="unseen", threshold=HALF)
+    found = score(many(), classes=("well", "<script>"), subset="unseen", threshold=HALF)
     shown = found._repr_html_()
     assert "&lt;script&gt; is the positive class" in shown
     assert "<script>" not in shown

@@ -109,12 +109,12 @@ def test_the_history_has_a_row_for_each_epoch(finished):
     assert finished.best_epoch == min(history, key=lambda epoch: epoch.val_loss).epoch
 
 
-def test_scores_are_those_of_the_test_part_alone(finished):
-    columns = ("scan", "patient", "part", "label", "probability normal", "probability abnormal", "predicted")
+def test_scores_are_those_of_the_test_subset_alone(finished):
+    columns = ("scan", "patient", "subset", "label", "probability normal", "probability abnormal", "predicted")
     rows = [dict(zip(columns, row, strict=True)) for row in read_csv(finished.run / "predictions.csv", columns)]
     assert len(rows) == 32
-    test = [row for row in rows if row["part"] == "test"]
-    assert finished.scores.part == "test"
+    test = [row for row in rows if row["subset"] == "test"]
+    assert finished.scores.subset == "test"
     assert finished.scores.n == len(test)
     right = np.mean([row["label"] == row["predicted"] for row in test])
     assert finished.scores.scores["accuracy"].value == pytest.approx(right)
@@ -144,9 +144,9 @@ def test_the_weights_kept_are_those_of_the_best_epoch(store_path, tmp_path, monk
     assert loss == pytest.approx(best.val_loss, rel=1e-6)  # the classes are equally many
 
 
-def test_an_unlabelled_scan_is_in_no_part_and_has_no_prediction(finished):
+def test_an_unlabelled_scan_is_in_no_subset_and_has_no_prediction(finished):
     unlabelled = [row for row in Run(finished.run).split() if not row.label]
-    assert [(row.scan, row.part) for row in unlabelled] == [("other/punlabelled", "unlabelled")]
+    assert [(row.scan, row.subset) for row in unlabelled] == [("other/punlabelled", "unlabelled")]
     assert "unlabelled" not in (finished.run / "predictions.csv").read_text()
 
 
@@ -331,7 +331,7 @@ def test_a_report_tells_how_fast_it_went(store_path, tmp_path):
     reports = []
     train(store_path, tmp_path / "run", dataclasses.replace(TINY, epochs=1), progress=reports.append)
     (pace,) = (report.pace for report in reports)
-    assert pace.volumes == sum(row.part == "train" for row in Run(tmp_path / "run").split())
+    assert pace.volumes == sum(row.subset == "train" for row in Run(tmp_path / "run").split())
     assert 0 < pace.waiting < pace.seconds < reports[0].seconds
 
 
@@ -423,13 +423,13 @@ def test_the_split_that_the_data_came_with_is_trained_on_unless_told_otherwise(d
     said = []
     settings = dataclasses.replace(TINY, epochs=1)
     result = train(divided, tmp_path / "run", settings, say=said.append)
-    parts = {row.patient: row.part for row in Run(result.run).split()}
-    assert [parts[f"p{n:02}"] for n in range(8)] == ["validation"] * 2 + ["test"] * 2 + ["train"] * 4
+    subsets = {row.patient: row.subset for row in Run(result.run).split()}
+    assert [subsets[f"p{n:02}"] for n in range(8)] == ["validation"] * 2 + ["test"] * 2 + ["train"] * 4
     assert "note: split: that of the store is used; --no-use-split divides the patients anew" in said
     store = open_store(divided)
     anew = divide(store, dataclasses.replace(settings, use_split=False))
     assert anew == divide(dataclasses.replace(store, splits=()), settings)
-    assert anew.parts != divide(store, settings).parts
+    assert anew.subsets != divide(store, settings).subsets
 
 
 def test_folds_and_a_split_of_the_store_are_asked_about(divided):
@@ -513,17 +513,17 @@ def test_scores_json_is_strict(finished):
     assert saved["scores"]["auroc"]["n"] == finished.scores.n
 
 
-def test_the_same_scan_compressed_and_plain_is_in_one_part(cohort, tmp_path):
+def test_the_same_scan_compressed_and_plain_is_in_one_subset(cohort, tmp_path):
     raw = shutil.copytree(cohort.raw, tmp_path / "raw", ignore=shutil.ignore_patterns("labels.csv", "other"))
     for path in sorted(raw.rglob("*.nii.gz")):
         path.with_name(f"copy_{path.name.removesuffix('.gz')}").write_bytes(gzip.decompress(path.read_bytes()))
     store = convert(raw, tmp_path / "out.zarr", recipe=Recipe(shape=SHAPE)).store
-    parts = divide(store, TINY).parts
-    part_of_volume = {}
-    for part, checksum in zip(parts, store.checksums.tolist(), strict=True):
-        assert part_of_volume.setdefault(checksum, part) == part
-    assert len(part_of_volume) < len(store)
-    assert {"train", "validation", "test"} <= set(parts)
+    subsets = divide(store, TINY).subsets
+    subset_of_volume = {}
+    for subset, checksum in zip(subsets, store.checksums.tolist(), strict=True):
+        assert subset_of_volume.setdefault(checksum, subset) == subset
+    assert len(subset_of_volume) < len(store)
+    assert {"train", "validation", "test"} <= set(subsets)
 
 
 def test_a_run_may_not_lie_in_its_store(store_path):

@@ -1,4 +1,4 @@
-"""TensorBoard is told what the history holds, of each part, and goes on where it was."""
+"""TensorBoard is told what the history holds, of each subset, and goes on where it was."""
 
 import dataclasses
 import shutil
@@ -11,7 +11,7 @@ from ctmodel.devices.backend import tf
 from ctmodel.run.history import Epoch, EpochReport, Pace
 from ctmodel.run.run_folder import Run
 from ctmodel.training.train import train
-from ctmodel.views.board import PARTS, Board
+from ctmodel.views.board import SUBSETS, Board
 from ctprep.errors import TargetError
 
 REPORT = EpochReport(Epoch(1, 0.1, 1, 1, 1, 1, 1, 1), 3, 1.0, Pace(), is_best=True)
@@ -34,13 +34,13 @@ def test_the_board_shows_the_history(store_path, tmp_path):
     train(store_path, tmp_path / "run", TINY, progress=Board(tmp_path / "board"))
     history = Run(tmp_path / "run").history()
     assert [epoch.epoch for epoch in history] == [1, 2, 3]
-    for part, prefix in PARTS.items():
-        shown = scalars_in(tmp_path / "board" / part)
+    for subset, prefix in SUBSETS.items():
+        shown = scalars_in(tmp_path / "board" / subset)
         for name in ("loss", "auroc", "accuracy"):
             steps, values = zip(*shown[name], strict=True)
             assert steps == (1, 2, 3)
             np.testing.assert_allclose(values, [getattr(epoch, prefix + name) for epoch in history], atol=1e-6)
-        assert (set(shown) >= PACE) == (part == "training")
+        assert (set(shown) >= PACE) == (subset == "training")
 
 
 def test_a_training_that_goes_on_goes_on_there(store_path, tmp_path):
