@@ -1,3 +1,5 @@
+from .data.batches import batches as batches
+from .data.dataset import dataset as dataset
 from .errors import CTModelError as CTModelError
 from .prediction.evaluate import Evaluation as Evaluation
 from .prediction.evaluate import evaluate as evaluate

@@ -9,11 +9,15 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from ctmodel.data.order import cut_batches, epoch_batches
+from ctmodel.data.split import divide
 from ctmodel.devices.memory import Pool
 from ctmodel.errors import BadVolume, StoreChanged
+from ctmodel.settings import TrainSettings
 from ctprep.errors import StoreError
 from ctprep.execution.cores import available_cores
 from ctprep.store.store import Store, open_store
@@ -25,6 +29,9 @@ THREADS = min(max(4, available_cores()), 32)
 
 ROWS_AT_ONCE = 8
 """Volumes that a thread reads before it says so, which takes CPU time."""
+
+
+DEFAULTS = TrainSettings()
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,66 @@ def open_volumes(path: str | os.PathLike[str]) -> tuple[Store, "VolumeReader"]:
     """
     store = open_store(path)
     return store, VolumeReader(store)
+
+
+def batches(
+    store: str | os.PathLike[str],
+    subset: str = "train",
+    *,
+    batch_size: int = DEFAULTS.batch_size,
+    seed: int = DEFAULTS.seed,
+    epoch: int = 0,
+    **settings: Any,
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield a subset of a store as NumPy batches, for PyTorch, JAX or anything else; without TensorFlow.
+
+    The training subset comes in the order of that epoch of `ctmodel.train`, the others in the order of the store; no
+    volume is augmented. Every volume is checked against its checksum, and read by threads while others are worked on.
+
+    Parameters
+    ----------
+    store : path
+        Made by `ctprep convert`.
+    subset : {"train", "validation", "test"}
+        No patient is in two of them.
+    batch_size : int
+        The largest batch.
+    seed : int
+        Of the split and the order.
+    epoch : int
+        Which pass, from 0.
+    **settings
+        Other fields of `TrainSettings` that decide the split: `validation`, `test`, `folds`, `fold`, `use_split`.
+
+    Yields
+    ------
+    volumes : (n, x, y, z) float32 array
+        In [0, 1].
+    labels : (n,) int64 array
+        Index into the classes of the store.
+
+    Raises
+    ------
+    SettingsError, SplitError
+        If a setting is wrong, or the store cannot be divided.
+    BadVolume, StoreChanged
+        If a volume is missing or damaged, or the store is replaced meanwhile.
+    ctprep.errors.StoreError
+        If there is no readable store.
+
+    Examples
+    --------
+    >>> [(volumes.shape[0], labels.tolist()) for volumes, labels in batches("out.zarr", "test", batch_size=3)]
+    [(2, [0, 0]), (2, [1, 1])]
+    """
+    known = TrainSettings(batch_size=batch_size, seed=seed, **settings)
+    opened, reader = open_volumes(store)
+    rows = divide(opened, known).rows(subset)
+    if subset == "train":
+        in_order = epoch_batches(rows, batch_size=batch_size, seed=seed, epoch=epoch)
+    else:
+        in_order = cut_batches(rows, batch_size)
+    return ((opened.unit(batch.volumes), opened.labels[batch.rows].astype(np.int64)) for batch in reader.read(in_order))
 
 
 class VolumeReader:

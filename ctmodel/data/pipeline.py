@@ -93,7 +93,7 @@ def training_epoch(
         As the reader finds.
     """
     raised: list[Exception] = []
-    steps = _steps(volumes, batches, _drawing(volumes, augmentation, seed=seed, epoch=epoch), raised)
+    steps = _steps(volumes, batches, drawing(volumes, augmentation, seed=seed, epoch=epoch), raised)
     yield from zip(batches, _reraising(_inputs(volumes, steps, nearest=augmentation.nearest), raised), strict=True)
 
 
@@ -110,7 +110,7 @@ def training_dataset(
     tf.data.Dataset of Step
         What the reader raises, tf.data raises as an error of its own that quotes it.
     """
-    return _steps(volumes, batches, _drawing(volumes, augmentation, seed=seed, epoch=epoch), []).prefetch(PREFETCHED)
+    return _steps(volumes, batches, drawing(volumes, augmentation, seed=seed, epoch=epoch), []).prefetch(PREFETCHED)
 
 
 def plain_batches(reader: VolumeReader, batches: Iterable[Batch]) -> Iterator[tuple[np.ndarray, Any]]:
@@ -166,7 +166,7 @@ def blocks_of(batches: Iterable[np.ndarray], *, row_bytes: int, block_bytes: int
         yield from (np.stack(alike[first : first + most]) for first in range(0, len(alike), most))
 
 
-def _drawing(volumes: Volumes, augmentation: Augmentation, *, seed: int, epoch: int) -> Draw:
+def drawing(volumes: Volumes, augmentation: Augmentation, *, seed: int, epoch: int) -> Draw:
     """Return what draws the changes of a batch of rows and its mixing; () in place of each that is not asked for."""
 
     def draw(rows: np.ndarray) -> tuple[Any, Any]:
@@ -179,15 +179,34 @@ def _drawing(volumes: Volumes, augmentation: Augmentation, *, seed: int, epoch: 
 
 def _steps(volumes: Volumes, batches: Sequence[np.ndarray], draw: Draw, raised: list[Exception]) -> Any:
     """Return the dataset of what crosses."""
+    return steps_of(volumes, lambda: (batches, draw), raised)
+
+
+def steps_of(volumes: Volumes, begin: Callable[[], tuple[Sequence[np.ndarray], Draw]], raised: list[Exception]) -> Any:
+    """Return the dataset of what crosses.
+
+    Parameters
+    ----------
+    volumes : VolumeReader, OnHost or OnDevice
+    begin : callable
+        Returns the rows of each step and what draws their changes; called whenever the dataset is begun.
+    raised : list
+        Takes what the reader raises, as it was.
+
+    Returns
+    -------
+    tf.data.Dataset of Step
+    """
     block_bytes = HELD_BLOCK_BYTES if isinstance(volumes, OnHost) else BLOCK_BYTES
     row_bytes = int(np.prod(volumes.shape)) * volumes.dtype.itemsize
-    blocks = list(blocks_of(batches, row_bytes=row_bytes, block_bytes=block_bytes))
 
     def generate() -> Iterator[Step]:
+        batches, draw = begin()
+        blocks = list(blocks_of(batches, row_bytes=row_bytes, block_bytes=block_bytes))
         for block, items in zip(blocks, _items(volumes, blocks), strict=True):
             yield Step(block, items, *tf.nest.map_structure(lambda *one: np.stack(one), *map(draw, block)))
 
-    signature = _signature(volumes, draw(np.zeros(1, np.int64)))
+    signature = _signature(volumes, begin()[1](np.zeros(1, np.int64)))
     return _generated(generate, raised, signature).flat_map(tf.data.Dataset.from_tensor_slices)  # slices, not copies
 
 
@@ -228,7 +247,7 @@ def _inputs(volumes: Volumes, steps: Any, *, nearest: bool) -> Iterable:
     @tf.autograph.experimental.do_not_convert  # parsing the source would cost half of the time to the first batch
     def prepare(step: Step) -> Any:
         stored = volumes.gather(step.items) if isinstance(volumes, OnDevice) else step.items
-        return _changed(stored, step.draws, step.mixing, nearest=nearest)
+        return changed(stored, step.draws, step.mixing, nearest=nearest)
 
     device = accelerator()
     if device is None:
@@ -237,7 +256,7 @@ def _inputs(volumes: Volumes, steps: Any, *, nearest: bool) -> Iterable:
 
 
 @tf.function(reduce_retracing=True, autograph=False)
-def _changed(volumes: Any, draws: Any, mixing: Any, *, nearest: bool) -> Any:
+def changed(volumes: Any, draws: Any, mixing: Any, *, nearest: bool) -> Any:
     inputs = to_input(volumes)
     changed = augment.apply(inputs, draws, nearest=nearest) if draws else inputs
     return augment.mix(changed, mixing) if mixing else changed

@@ -76,7 +76,7 @@ class OnDevice(InMemory):
 Volumes = VolumeReader | OnHost | OnDevice
 
 
-def settle(reader: VolumeReader, rows: np.ndarray, residency: str = "auto") -> Volumes:
+def settle(reader: VolumeReader, rows: np.ndarray, residency: str = "auto", *, on_accelerator: bool = True) -> Volumes:
     """Put the volumes of a training subset where they are to be while it runs.
 
     Parameters
@@ -87,6 +87,8 @@ def settle(reader: VolumeReader, rows: np.ndarray, residency: str = "auto") -> V
     residency : {"auto", "stream", "host", "device"}
         Read from the store in each epoch; held in host memory; held on the accelerator (host memory, where there is
         none); or where it fits, see `fitting_residency`.
+    on_accelerator : bool
+        Whether "auto" may mean the accelerator.
 
     Returns
     -------
@@ -105,7 +107,7 @@ def settle(reader: VolumeReader, rows: np.ndarray, residency: str = "auto") -> V
     if residency == "auto":
         residency = fitting_residency(
             len(rows) * int(np.prod(reader.shape)) * reader.dtype.itemsize,
-            accelerator_bytes=free_accelerator_bytes(),
+            accelerator_bytes=free_accelerator_bytes() if on_accelerator else 0,
             host_bytes=available_bytes(),
         )
     if residency == "stream":

@@ -7,11 +7,14 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from ctmodel.errors import SplitError
 from ctmodel.scoring.scores import SUBSETS
+from ctmodel.settings import TrainSettings
+from ctprep.store.store import Store
 
 UNLABELLED = "unlabelled"
 
@@ -40,8 +43,48 @@ class Split:
     notes: tuple[str, ...] = ()
 
     def rows(self, subset: str) -> np.ndarray:
-        """Return the rows of a subset, in order, as an (n,) int64 array."""
+        """Return the rows of a subset, in order, as an (n,) int64 array; raise `SplitError` if there is none such."""
+        if subset not in SUBSETS:
+            raise SplitError(f"subset: {subset!r}, expected one of {', '.join(SUBSETS)}")
         return np.flatnonzero(np.array(self.subsets) == subset)
+
+
+def divide(store: Store, settings: TrainSettings) -> Split:
+    """Return the split of a store that the settings ask for.
+
+    Raises
+    ------
+    SplitError
+        If it cannot be made, or the store has one of its own and folds are asked for.
+    """
+    patients = merge_patients(store.patients, store.checksums.tolist())
+    if settings.use_split and any(store.splits):
+        if settings.folds:
+            raise SplitError(
+                f"folds: {settings.folds}, but the store has a split of its own; leave out --folds to use it, or "
+                "divide the patients anew with --no-use-split"
+            )
+        return split_as_given(
+            store.labels,
+            patients,
+            store.splits,
+            classes=store.classes,
+            validation=settings.validation,
+            test=settings.test,
+            seed=settings.seed,
+        )
+    cut = (
+        partial(split_by_folds, folds=settings.folds, fold=settings.fold)
+        if settings.folds
+        else partial(split_by_shares, test=settings.test)
+    )
+    return cut(
+        store.labels,
+        patients,
+        classes=store.classes,
+        validation=settings.validation,
+        seed=settings.seed,
+    )
 
 
 def split_by_shares(

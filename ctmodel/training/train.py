@@ -14,13 +14,13 @@ from ctmodel.baselines.results import Baselines, Scored
 from ctmodel.baselines.score import score_baselines
 from ctmodel.data.augment import augmentation_of
 from ctmodel.data.batches import open_volumes
-from ctmodel.data.split import UNLABELLED, Split, merge_patients, split_as_given, split_by_folds, split_by_shares
+from ctmodel.data.split import UNLABELLED, divide
 from ctmodel.devices.backend import ON_GPU, kernels, make_reproducible
 from ctmodel.devices.precision import choose_precision
 from ctmodel.devices.processor import ONEDNN_SWITCH
 from ctmodel.devices.replicas import check_enough, describe_devices
 from ctmodel.devices.workers import Distribution, distribute
-from ctmodel.errors import RunError, SettingsError, SplitError
+from ctmodel.errors import RunError, SettingsError
 from ctmodel.networks.build import build, check_window
 from ctmodel.prediction.inference import load_predictor, predict_rows
 from ctmodel.run.checkpoint import save_checkpoint, save_weights
@@ -33,7 +33,6 @@ from ctmodel.scoring.scores import Scores, choose_threshold
 from ctmodel.settings import Execution, TrainSettings
 from ctmodel.training.loop import Loop, Task
 from ctmodel.views.plots import write_curves
-from ctprep.store.store import Store
 
 TRAINED, RESUMED, ALREADY_FINISHED = "trained", "resumed", "already finished"
 
@@ -222,44 +221,6 @@ def _outcome(run: Run) -> tuple[int, int, dict[str, Any], dict[str, Any] | None]
         best_epoch(history).epoch,
         run.scores().to_dict(),
         baselines.to_dict() if baselines else None,
-    )
-
-
-def divide(store: Store, settings: TrainSettings) -> Split:
-    """Return the split of a store that the settings ask for.
-
-    Raises
-    ------
-    SplitError
-        If it cannot be made, or the store has one of its own and folds are asked for.
-    """
-    patients = merge_patients(store.patients, store.checksums.tolist())
-    if settings.use_split and any(store.splits):
-        if settings.folds:
-            raise SplitError(
-                f"folds: {settings.folds}, but the store has a split of its own; leave out --folds to use it, or "
-                "divide the patients anew with --no-use-split"
-            )
-        return split_as_given(
-            store.labels,
-            patients,
-            store.splits,
-            classes=store.classes,
-            validation=settings.validation,
-            test=settings.test,
-            seed=settings.seed,
-        )
-    cut = (
-        partial(split_by_folds, folds=settings.folds, fold=settings.fold)
-        if settings.folds
-        else partial(split_by_shares, test=settings.test)
-    )
-    return cut(
-        store.labels,
-        patients,
-        classes=store.classes,
-        validation=settings.validation,
-        seed=settings.seed,
     )
 
 

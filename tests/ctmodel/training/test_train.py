@@ -17,6 +17,7 @@ from tiny_cohort import SHAPE, TINY, make_cohort
 
 from ctmodel.data.order import epoch_batches
 from ctmodel.data.pipeline import training_epoch
+from ctmodel.data.split import divide
 from ctmodel.devices.backend import kernels
 from ctmodel.devices.workers import Distribution
 from ctmodel.errors import (
@@ -40,7 +41,7 @@ from ctmodel.run.run_folder import Run
 from ctmodel.scoring.metrics import MIN_PROBABILITY
 from ctmodel.settings import Execution, TrainSettings
 from ctmodel.training.fit import Trainer
-from ctmodel.training.train import divide, train
+from ctmodel.training.train import train
 from ctprep.conversion.convert import convert
 from ctprep.errors import StoreNotFound
 from ctprep.execution.stopping import SIGNALS, ending_on_signals
