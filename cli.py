@@ -95,6 +95,7 @@ def own_process() -> None:
     from ctmodel.devices.memory import keep_freed_memory
 
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.path.append(str(Path.cwd()))  # for --network module:function
     keep_freed_memory()
     with _held_back_stderr():
         import ctmodel.devices.backend  # noqa: F401

@@ -15,6 +15,7 @@ from ctmodel.errors import NetworkError
 from ctmodel.networks.compact import compact
 from ctmodel.networks.founding import founding
 from ctmodel.networks.lungs import lungs
+from ctmodel.networks.own import build_own, is_own
 from ctmodel.networks.texture import WINDOW
 
 layers = keras.layers
@@ -29,7 +30,7 @@ def build(name: str, input_shape: tuple[int, ...], n_classes: int, precision: st
     Parameters
     ----------
     name : str
-        One of `NETWORKS`.
+        One of `NETWORKS`, or "module:function", see `own.build_own`.
     input_shape : (x, y, z) ints
         Voxels of one volume along each axis.
     n_classes : int
@@ -45,12 +46,16 @@ def build(name: str, input_shape: tuple[int, ...], n_classes: int, precision: st
     Raises
     ------
     NetworkError
-        If the name is unknown, the volume too small, or there are fewer than two classes.
+        If the name is unknown, the function makes no such network, the volume is too small, or there are fewer than
+        two classes.
     """
-    if name not in NETWORKS:
-        raise NetworkError(f"network {name!r}: unknown; choose one of {', '.join(NETWORKS)}")
+    if name not in NETWORKS and not is_own(name):
+        raise NetworkError(f"network {name!r}: unknown; choose one of {', '.join(NETWORKS)}, or name module:function")
     if n_classes < 2:
         raise NetworkError(f"network {name!r}: {n_classes} class, expected two or more; label the scans")
+    if is_own(name):
+        with layers_of(precision):
+            return build_own(name, tuple(input_shape), n_classes)
     builder, smallest = NETWORKS[name]
     _check_size(name, tuple(input_shape), smallest)
     with layers_of(precision):

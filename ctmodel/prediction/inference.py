@@ -17,6 +17,7 @@ from ctmodel.devices.backend import accelerator, keras, tf
 from ctmodel.devices.precision import precision_for_predictions
 from ctmodel.errors import NetworkError
 from ctmodel.networks.build import build, class_probabilities
+from ctmodel.networks.own import check_source
 from ctmodel.run.checkpoint import load_weights
 from ctmodel.run.run_folder import Run
 from ctmodel.scoring.scores import Predictions
@@ -90,11 +91,13 @@ def load_predictor(run: Run) -> Predictor:
     Raises
     ------
     NetworkError
-        If the weights are not those of the network, or not those that the training left.
+        If the weights are not those of the network, or not those that the training left, or a network of the user's
+        own has changed.
     RunDamaged, RunMissing
         If the run does not say which network it is.
     """
     record = run.network()
+    check_source(record.name, record.source)
     model = build(**record.arguments | {"precision": precision_for_predictions(record.precision)})
     run.check_weights()
     load_weights(model, run.weights)

@@ -58,13 +58,15 @@ class NetworkRecord:
     Attributes
     ----------
     name : str
-        One of `ctmodel.networks.build.NETWORKS`.
+        As `ctmodel.networks.build.build` takes it.
     input_shape : (x, y, z) ints
     n_classes : int
     precision : {"float32", "bfloat16"}
         What it computes with.
     kernels : {"oneDNN", "Eigen", "GPU", "unknown"}
         What carries the arithmetic out; another rounds otherwise. Runs of version 0.1 do not say.
+    source : str
+        SHA-256 of the file that defines a network of the user's own.
 
     Raises
     ------
@@ -77,6 +79,7 @@ class NetworkRecord:
     n_classes: int
     precision: str
     kernels: str = UNKNOWN_KERNELS
+    source: str = ""
 
     def __post_init__(self) -> None:
         _expect("name", self.name, isinstance(self.name, str), "the name of a network")
@@ -84,6 +87,7 @@ class NetworkRecord:
         _expect("n_classes", self.n_classes, type(self.n_classes) is int, "a whole number")
         known = PRECISIONS[1:]  # without auto, which is for the settings
         _expect("precision", self.precision, self.precision in known, f"one of {', '.join(known)}")
+        _expect("source", self.source, isinstance(self.source, str), "a SHA-256")
         _expect("kernels", self.kernels, self.kernels in KERNELS, f"one of {', '.join(KERNELS)}")
 
     @property

@@ -22,6 +22,7 @@ from ctmodel.devices.replicas import check_enough, describe_devices
 from ctmodel.devices.workers import Distribution, distribute
 from ctmodel.errors import RunError, SettingsError
 from ctmodel.networks.build import build, check_window
+from ctmodel.networks.own import check_source, source_digest
 from ctmodel.prediction.inference import load_predictor, predict_rows
 from ctmodel.run.checkpoint import save_checkpoint, save_weights
 from ctmodel.run.doubts import score_own
@@ -234,7 +235,8 @@ def _network(task: Task, *, resume: bool) -> NetworkRecord:
         precision = choose_precision(task.run.network().precision)
     else:
         precision = choose_precision(settings.precision)
-    return NetworkRecord(settings.network, store.recipe.shape, len(store.classes), precision, kernels())
+    source = source_digest(settings.network)
+    return NetworkRecord(settings.network, store.recipe.shape, len(store.classes), precision, kernels(), source)
 
 
 def _begin(task: Task, network: NetworkRecord, *, resume: bool) -> str:
@@ -246,6 +248,7 @@ def _begin(task: Task, network: NetworkRecord, *, resume: bool) -> str:
     check_same_run(task.run, task.settings, described, split=split_rows(task.store, task.split))
     if task.run.is_finished:
         return ALREADY_FINISHED
+    check_source(network.name, task.run.network().source)
     begun = task.run.network().kernels
     if begun not in (network.kernels, UNKNOWN_KERNELS):
         task.say(
