@@ -39,6 +39,9 @@ ADDED = {
 RUN_BY_OTHERS = {"other-tools.md": {"python", "js"}}
 """Pages whose examples another test runs: tests/test_reuse.py."""
 
+FILE = re.compile(r"# (\w+\.py)\n")
+"""How a block begins that is the content of a file."""
+
 NOTEBOOK_LIMIT = 300_000
 """Bytes: its pictures are small."""
 
@@ -85,6 +88,8 @@ def run_page(page: Path, folder: Path, *, done: dict[str, str]) -> dict[str, str
             for line in commands(text):
                 if line not in done:
                     printed[line] = run(line, folder).stdout
+        elif named := FILE.match(text):
+            (folder / named[1]).write_text(text)
         elif language == "python":
             names = run_examples(text, names, page.name)
     return printed
@@ -148,7 +153,7 @@ def test_every_block_has_a_language_that_a_test_knows(page):
             continue
         assert language in ("console", "python", "sh", ""), f"{page.name}: {language}"
         assert language != "console" or commands(text), text
-        assert language != "python" or ">>>" in text, text
+        assert language != "python" or ">>>" in text or FILE.match(text), text
         assert language or not commands(text), f"{page.name}: commands in a block without a language: {text}"
 
 

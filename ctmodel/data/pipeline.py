@@ -34,11 +34,12 @@ class Step(NamedTuple):
     ----------
     rows : (n,) int64 tensor
     items : (n, x, y, z) or (n,) tensor
-        Volumes in the stored dtype, or their places on the accelerator that holds them.
+        Volumes in the stored dtype, or their places on the accelerator that holds them. What was made in the background
+        is (n, x, y, z, 1), the inputs of a network.
     draws : Draws or ()
         How each scan is changed; empty where none is.
     mixing : Mixing or ()
-        How they are then mixed; empty where they are not.
+        How they are then mixed, and their labels with them; empty where they are not.
     """
 
     rows: Any
@@ -65,52 +66,107 @@ def to_input(volumes: Any) -> Any:
     return unit / UINT8_STEPS if volumes.dtype == tf.uint8 else unit
 
 
-def training_epoch(
-    volumes: Volumes, batches: Sequence[np.ndarray], *, seed: int, epoch: int, augmentation: Augmentation
-) -> Iterator[tuple[np.ndarray, Any]]:
-    """Yield batches of training, augmented: the same wherever the volumes are.
+class Feed:
+    """What a training is fed: volumes from where they are, changed as an augmentation says.
+
+    To an accelerator as little as possible crosses for each step, and the rest is compiled into the step. Without one,
+    inputs are made in the background, while the step before is under way.
 
     Parameters
     ----------
     volumes : VolumeReader, OnHost or OnDevice
         A store, or what `residency.settle` made of it.
-    batches : sequence of (n,) int arrays
-        The rows of each step, as `order.epoch_batches` gives them; of several machines, each asks for its part.
-    seed, epoch : int
-        Decide the augmentation.
     augmentation : Augmentation
         How far a scan may be changed. Scans of one batch are mixed.
+    device : str, optional
+        The accelerator.  [default: that of this machine, if it has one]
+
+    Attributes
+    ----------
+    signature : Step
+        The shapes and types of what crosses for one step.
+    """
+
+    def __init__(self, volumes: Volumes, augmentation: Augmentation, *, device: str | None = None) -> None:
+        self._volumes, self._augmentation, self._device = volumes, augmentation, device or accelerator()
+        self.signature = self._crossing([], [], seed=0, epoch=0).element_spec
+
+    def epoch(self, batches: Sequence[np.ndarray], *, seed: int, epoch: int) -> Iterator[tuple[np.ndarray, Step]]:
+        """Yield what crosses for each step of an epoch: the same scans and changes wherever the volumes are.
+
+        Parameters
+        ----------
+        batches : sequence of (n,) int arrays
+            The rows of each step, as `order.epoch_batches` gives them; of several machines, each asks for its shard.
+        seed, epoch : int
+            Decide the augmentation.
+
+        Yields
+        ------
+        rows : (n,) int64 array
+        step : Step
+
+        Raises
+        ------
+        BadVolume, StoreChanged
+            As the reader finds.
+        """
+        raised: list[Exception] = []
+        crossing = self._crossing(batches, raised, seed=seed, epoch=epoch)
+        to_device = tf.data.experimental.prefetch_to_device(self._device, PREFETCHED) if self._device else None
+        crossing = crossing.apply(to_device) if to_device else crossing.prefetch(PREFETCHED)
+        yield from zip(batches, _reraising(crossing, raised), strict=True)
+
+    def inputs(self, step: Step) -> Any:
+        """Return a network's (n, x, y, z, 1) float32 inputs from what crossed; to be compiled."""
+        return self._made(step) if self._device else step.items
+
+    def _crossing(self, batches: Sequence[np.ndarray], raised: list[Exception], *, seed: int, epoch: int) -> Any:
+        draw = drawing(self._volumes, self._augmentation, seed=seed, epoch=epoch)
+        steps = steps_of(self._volumes, lambda: (batches, draw), raised)
+        return steps if self._device else steps.map(self._in_background)
+
+    @tf.autograph.experimental.do_not_convert  # parsing the source would cost half of the time to the first batch
+    def _in_background(self, step: Step) -> Step:
+        return Step(step.rows, self._made(step), (), step.mixing)
+
+    def _made(self, step: Step) -> Any:
+        stored = self._volumes.gather(step.items) if isinstance(self._volumes, OnDevice) else step.items
+        return changed(stored, step.draws, step.mixing, nearest=self._augmentation.nearest)
+
+
+def training_epoch(
+    volumes: Volumes, batches: Sequence[np.ndarray], *, seed: int, epoch: int, augmentation: Augmentation
+) -> Iterator[tuple[np.ndarray, Any]]:
+    """Yield the inputs of a network for each step of an epoch, as `Feed` makes them.
+
+    Parameters are those of `Feed` and `Feed.epoch`.
 
     Yields
     ------
     rows : (n,) int64 array
     volumes : (n, x, y, z, 1) float32 tensor
         Mixed, where that is asked for, as `augment.draw_mixing` says of the same rows, seed and epoch.
-
-    Raises
-    ------
-    BadVolume, StoreChanged
-        As the reader finds.
     """
-    raised: list[Exception] = []
-    steps = _steps(volumes, batches, drawing(volumes, augmentation, seed=seed, epoch=epoch), raised)
-    yield from zip(batches, _reraising(_inputs(volumes, steps, nearest=augmentation.nearest), raised), strict=True)
+    feed = Feed(volumes, augmentation)
+    for rows, step in feed.epoch(batches, seed=seed, epoch=epoch):
+        yield rows, feed.inputs(step)
 
 
 def training_dataset(
     volumes: Volumes, batches: Sequence[np.ndarray], *, seed: int, epoch: int, augmentation: Augmentation
 ) -> Any:
-    """Return batches of training as the tf.data.Dataset of its steps, as they cross to the accelerator.
+    """Return an epoch as the tf.data.Dataset of its steps, as they cross to an accelerator.
 
-    Parameters are those of `training_epoch`, which also scales and changes the volumes: `to_input`, `augment.apply`,
-    `augment.mix`.
+    Parameters are those of `Feed` and `Feed.epoch`.
 
     Returns
     -------
     tf.data.Dataset of Step
         What the reader raises, tf.data raises as an error of its own that quotes it.
     """
-    return _steps(volumes, batches, drawing(volumes, augmentation, seed=seed, epoch=epoch), []).prefetch(PREFETCHED)
+    draw = drawing(volumes, augmentation, seed=seed, epoch=epoch)
+    return steps_of(volumes, lambda: (batches, draw), []).prefetch(PREFETCHED)
 
 
 def plain_batches(reader: VolumeReader, batches: Iterable[Batch]) -> Iterator[tuple[np.ndarray, Any]]:
@@ -177,11 +233,6 @@ def drawing(volumes: Volumes, augmentation: Augmentation, *, seed: int, epoch: i
     return (lambda _rows: ((), ())) if augmentation.changes_nothing else draw
 
 
-def _steps(volumes: Volumes, batches: Sequence[np.ndarray], draw: Draw, raised: list[Exception]) -> Any:
-    """Return the dataset of what crosses."""
-    return steps_of(volumes, lambda: (batches, draw), raised)
-
-
 def steps_of(volumes: Volumes, begin: Callable[[], tuple[Sequence[np.ndarray], Draw]], raised: list[Exception]) -> Any:
     """Return the dataset of what crosses.
 
@@ -239,20 +290,6 @@ def _signature(volumes: Volumes, draws: tuple[Any, Any]) -> Step:
         tf.TensorSpec((None, None, *item[0]), item[1]),
         *tf.nest.map_structure(lambda one: tf.TensorSpec((None, None, *one.shape[1:]), one.dtype), draws),
     )
-
-
-def _inputs(volumes: Volumes, steps: Any, *, nearest: bool) -> Iterable:
-    """Return the inputs of a network, made on the accelerator, or in the background where there is none."""
-
-    @tf.autograph.experimental.do_not_convert  # parsing the source would cost half of the time to the first batch
-    def prepare(step: Step) -> Any:
-        stored = volumes.gather(step.items) if isinstance(volumes, OnDevice) else step.items
-        return changed(stored, step.draws, step.mixing, nearest=nearest)
-
-    device = accelerator()
-    if device is None:
-        return steps.map(prepare).prefetch(PREFETCHED)
-    return map(prepare, steps.apply(tf.data.experimental.prefetch_to_device(device, PREFETCHED)))
 
 
 @tf.function(reduce_retracing=True, autograph=False)

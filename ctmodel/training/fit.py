@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ctmodel.data.augment import mix
+from ctmodel.data.pipeline import Feed
 from ctmodel.devices.backend import keras, tf
 from ctmodel.devices.replicas import own_part
 from ctmodel.errors import RunDamaged
@@ -78,42 +80,55 @@ class Trainer:
         Which replicas share each batch; by default there is one.
     xla : bool
         Let XLA compile the way to the gradients and back; for one replica.
+    feed : Feed, optional
+        Makes the inputs of what crosses, as a part of each step; by default steps are given the inputs.
     """
 
-    def __init__(self, model: keras.Model, weights: np.ndarray, *, strategy: Any = None, xla: bool = False) -> None:
-        self.model = model
+    def __init__(
+        self,
+        model: keras.Model,
+        weights: np.ndarray,
+        *,
+        strategy: Any = None,
+        xla: bool = False,
+        feed: Feed | None = None,
+    ) -> None:
+        self.model, self._feed = model, feed
         self._strategy = strategy or tf.distribute.get_strategy()
         with self._strategy.scope():
             self._optimizer = keras.optimizers.Adam(epsilon=EPSILON)
             self._optimizer.build(model.trainable_variables)
         self._weights = tf.constant(weights, model.output.dtype)
         self._gradients = tf.function(self._gradients_of, jit_compile=True) if xla else self._gradients_of
-        signature = [tf.TensorSpec((None, *model.input_shape[1:])), tf.TensorSpec((None, len(weights)))]
+        given = feed.signature if feed else tf.TensorSpec((None, *model.input_shape[1:]))
+        signature = [given, tf.TensorSpec((None, len(weights)))]
         self._step = tf.function(self._train_step, input_signature=signature).get_concrete_function()
 
     def learn_at(self, step_size: float) -> None:
         """Set the optimizer's learning rate for the steps to come."""
         self._optimizer.learning_rate.assign(step_size)
 
-    def step(self, volumes: Any, shares: Any) -> Any:
-        """Learn from one batch.
+    def step(self, given: Any, shares: Any) -> Any:
+        """Learn from one batch; all of it is one program.
 
         Parameters
         ----------
-        volumes : (n, x, y, z, 1) float32 tensor
-            Of several machines, each has its part of the batch.
+        given : Step, or (n, x, y, z, 1) float32 tensor
+            What the feed yields, or inputs where there is none. Of several machines, each has its part of the batch.
         shares : (n, classes) array or tensor
-            How much of each class a scan is: all of one, unless scans are mixed. Each machine has all.
+            How much of each class a scan is; the feed mixes them as the scans. Each machine has all.
 
         Returns
         -------
         (n, outputs) float32 tensor
             What the network said of each as it was trained on it. On a GPU it may still be under way: reading it waits.
         """
-        return self._step(volumes, tf.convert_to_tensor(shares, tf.float32))
+        return self._step(given, tf.convert_to_tensor(shares, tf.float32))
 
-    def _train_step(self, volumes: Any, shares: Any) -> Any:
+    def _train_step(self, given: Any, shares: Any) -> Any:
         """Let each replica learn from its part of a batch; return the outputs of all."""
+        volumes = self._feed.inputs(given) if self._feed else given
+        shares = mix(shares, given.mixing) if self._feed and given.mixing else shares
         outputs = self._strategy.run(self._learn, args=(volumes, shares))
         here = self._strategy.experimental_local_results(outputs)
         if len(here) < self._strategy.num_replicas_in_sync:  # the others are on other machines

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ctmodel.data.augment import augmentation_of, draw_mixing, mix
+from ctmodel.data.augment import augmentation_of
 from ctmodel.data.batches import VolumeReader
 from ctmodel.data.order import epoch_batches
-from ctmodel.data.pipeline import training_epoch
+from ctmodel.data.pipeline import Feed, Step
 from ctmodel.data.prefetch import started
 from ctmodel.data.residency import settle
 from ctmodel.data.split import Split
@@ -83,7 +83,12 @@ class Loop:
             n_classes=len(task.store.classes),
             balanced=task.settings.class_weights,
         )
-        self._trainer = Trainer(model, self._weights, strategy=distribution.strategy, xla=task.settings.xla)
+        settings = task.settings
+        self._feed = Feed(
+            settle(task.reader, task.split.rows("train"), task.execution.residency),
+            augmentation_of(settings.augment, flip=settings.flip, nearest=settings.interpolation == "nearest"),
+        )
+        self._trainer = Trainer(model, self._weights, strategy=distribution.strategy, xla=settings.xla, feed=self._feed)
         self._predictor = Predictor(model)
         self.history: list[Epoch] = []
         self._best: list[np.ndarray] = []
@@ -92,10 +97,6 @@ class Loop:
         self._outputs: list[Any] = []
         self._is_whole = True  # no step is under way
         self._restore()
-        self._augmentation = augmentation_of(
-            task.settings.augment, flip=task.settings.flip, nearest=task.settings.interpolation == "nearest"
-        )
-        self._volumes = settle(task.reader, task.split.rows("train"), task.execution.residency)
         self._upcoming = self._batches(len(self.history), first_step=self._steps)
         self._saved = time.monotonic()
 
@@ -131,8 +132,8 @@ class Loop:
         settings, number = self._task.settings, len(self.history)
         step_size = learning_rate(number, epochs=settings.epochs, highest=settings.learning_rate)
         self._trainer.learn_at(step_size)
-        for rows, volumes in timed(self._upcoming, pace):
-            self._take_step(rows, volumes)
+        for rows, step in timed(self._upcoming, pace):
+            self._take_step(rows, step)
             stop_if_asked()
             self._save_if_due()
         if number + 1 < settings.epochs:
@@ -144,17 +145,18 @@ class Loop:
         self._task.progress(EpochReport(epoch, settings.epochs, time.monotonic() - begun, pace, is_best))
 
     def _batches(self, epoch: int, *, first_step: int = 0) -> Iterator[tuple[np.ndarray, Any]]:
-        """Return the rows of each batch from a step on, and our shard of its volumes."""
+        """Return the rows of each batch from a step on, and what crosses of our shard of it."""
         settings, rows = self._task.settings, self._task.split.rows("train")
         drawn_by = {"seed": settings.seed, "epoch": epoch}
         batches = epoch_batches(rows, batch_size=settings.batch_size, first_step=first_step, **drawn_by)
         own = [self._distribution.shard(batch) for batch in batches]
-        shards = training_epoch(self._volumes, own, augmentation=self._augmentation, **drawn_by)
-        return zip(batches, (volumes for _, volumes in shards), strict=True)
+        return zip(batches, (step for _, step in self._feed.epoch(own, **drawn_by)), strict=True)
 
-    def _take_step(self, rows: np.ndarray, volumes: Any) -> None:
+    def _take_step(self, rows: np.ndarray, step: Step) -> None:
+        store = self._task.store
         with self._one_step():
-            self._outputs.append(self._trainer.step(volumes, self._shares(rows)))
+            shares = np.eye(len(store.classes), dtype=np.float32)[store.labels[rows]]
+            self._outputs.append(self._trainer.step(step, shares))
             self._rows.append(rows)
             self._steps += 1
         if self._steps > 1:  # a GPU works on this step while we fetch the next batch, but is never two ahead
@@ -166,14 +168,6 @@ class Loop:
         self._is_whole = False
         yield
         self._is_whole = True
-
-    def _shares(self, rows: np.ndarray) -> Any:
-        """Return how much of each class the scans of a batch are, (n, classes)."""
-        store, epoch = self._task.store, len(self.history)
-        shares = np.eye(len(store.classes), dtype=np.float32)[store.labels[rows]]
-        if not self._augmentation.mixup:
-            return shares
-        return mix(shares, draw_mixing(self._augmentation, rows, seed=self._task.settings.seed, epoch=epoch))
 
     def _end_epoch(self, epoch: Epoch) -> bool:
         """Count an epoch; return whether it is the best so far."""

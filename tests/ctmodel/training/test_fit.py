@@ -1,8 +1,15 @@
 """A training step lowers the loss it says, weighs the classes, and goes on from a saved state to the bit."""
 
+import sys
+
 import numpy as np
 import pytest
 
+from ctmodel.data.augment import augmentation_of
+from ctmodel.data.batches import open_volumes
+from ctmodel.data.order import cut_batches, epoch_batches
+from ctmodel.data.pipeline import Feed
+from ctmodel.data.residency import settle
 from ctmodel.devices.backend import keras, make_reproducible, tf
 from ctmodel.errors import NetworkError, RunDamaged
 from ctmodel.networks.build import build, class_probabilities
@@ -172,3 +179,44 @@ def test_the_state_of_another_network_is_refused():
     state = Trainer(build("compact", SHAPE, 3), np.ones(3)).state()
     with pytest.raises(RunDamaged, match="another network"):
         new_trainer().restore(state)
+
+
+@pytest.mark.parametrize(("augment", "residency"), [("off", "stream"), ("strong", "host"), ("strong", "device")])
+def test_inputs_made_in_the_step_are_those_made_in_the_background(store_path, augment, residency):
+    store, reader = open_volumes(store_path)
+    rows = np.flatnonzero(store.labels >= 0)
+    batches = epoch_batches(rows, batch_size=4, seed=1, epoch=0)
+    outputs = {}
+    for device in (None, "/CPU:0"):  # the second is treated as an accelerator
+        make_reproducible(0)
+        feed = Feed(settle(reader, rows, residency), augmentation_of(augment, nearest=True), device=device)
+        trainer = Trainer(build("compact", store.recipe.shape, 2), np.ones(2), feed=feed)
+        trainer.learn_at(1e-2)
+        steps = feed.epoch(batches, seed=1, epoch=0)
+        outputs[device] = [trainer.step(step, np.eye(2)[store.labels[own]]).numpy() for own, step in steps]
+    for made_in_the_step, made_before in zip(*outputs.values(), strict=True):
+        np.testing.assert_allclose(made_in_the_step, made_before, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("device", [None, "/CPU:0"])
+def test_a_step_is_one_program(store_path, device):
+    """Whatever TensorFlow executes for Python passes through one of two functions, which a profile sees."""
+    store, reader = open_volumes(store_path)
+    rows = np.flatnonzero(store.labels >= 0)
+    feed = Feed(settle(reader, rows, "device"), augmentation_of("strong", nearest=True), device=device)
+    trainer = Trainer(build("compact", store.recipe.shape, 2), np.ones(2), feed=feed)
+    shares = np.eye(2, dtype=np.float32)[store.labels]
+    (own, first), (_, second), *_ = feed.epoch(cut_batches(rows, 4), seed=1, epoch=0)
+    trainer.step(first, shares[own])
+    executed = []
+
+    def note(_frame, event, called):
+        if event == "c_call" and called.__name__ in ("TFE_Py_Execute", "TFE_Py_FastPathExecute"):
+            executed.append(called.__name__)
+
+    sys.setprofile(note)
+    try:
+        trainer.step(second, shares[own])
+    finally:
+        sys.setprofile(None)
+    assert len(executed) == 1

@@ -16,7 +16,7 @@ import pytest
 from tiny_cohort import SHAPE, TINY, make_cohort
 
 from ctmodel.data.order import epoch_batches
-from ctmodel.data.pipeline import training_epoch
+from ctmodel.data.pipeline import Feed
 from ctmodel.data.split import divide
 from ctmodel.devices.backend import kernels
 from ctmodel.devices.workers import Distribution
@@ -269,17 +269,18 @@ def stop_after(monkeypatch, n_steps, error):
     """Let a training raise an error instead of its next batch after so many; return the first step of each epoch."""
     begun, taken = [], itertools.count()
 
-    def stopping(*args, **kwargs):
-        for batch in training_epoch(*args, **kwargs):
-            if next(taken) == n_steps:
-                raise error
-            yield batch
+    class StoppingFeed(Feed):
+        def epoch(self, *args, **kwargs):
+            for step in super().epoch(*args, **kwargs):
+                if next(taken) == n_steps:
+                    raise error
+                yield step
 
     def noting(*args, first_step, **kwargs):
         begun.append(first_step)
         return epoch_batches(*args, first_step=first_step, **kwargs)
 
-    monkeypatch.setattr(sys.modules["ctmodel.training.loop"], "training_epoch", stopping)
+    monkeypatch.setattr(sys.modules["ctmodel.training.loop"], "Feed", StoppingFeed)
     monkeypatch.setattr(sys.modules["ctmodel.training.loop"], "epoch_batches", noting)
     return begun
 
