@@ -165,6 +165,27 @@ def class_mapping(_ctx: click.Context, _param: click.Parameter, texts: Any) -> d
     return mapping or None
 
 
+def accepted_codes(_ctx: click.Context, _param: click.Parameter, texts: Any) -> dict[str, list[str]]:
+    """Return the codes by scan from SCAN=CODE, of a scan that is named again all of them."""
+    accepted: dict[str, list[str]] = {}
+    for text in texts:
+        scan, separator, code = text.rpartition("=")
+        if not (separator and scan and code):
+            raise click.BadParameter(f"{text!r} is not SCAN=CODE, as in CT-0/study_0001=not-hu")
+        accepted.setdefault(scan, []).append(code)
+    return accepted
+
+
+def orientations(_ctx: click.Context, _param: click.Parameter, texts: Any) -> dict[str, str]:
+    """Return the letters by scan from LETTERS, which is for all scans, or SCAN=LETTERS."""
+    stated: dict[str, str] = {}
+    for text in texts:
+        scan, _, letters = text.rpartition("=")
+        if stated.setdefault(scan, letters) != letters:
+            raise click.BadParameter(f"{text!r} and {stated[scan]!r} are of the same scans; leave one out")
+    return stated
+
+
 def spacing(_ctx: click.Context, _param: click.Parameter, text: str | None) -> tuple[float, ...] | None:
     """Return the size of a voxel along each axis in mm, from one number for all or three, as in 2x2x5."""
     if text is None:
@@ -280,6 +301,23 @@ def column(flag: str, holds: str, usual: str) -> Decorator:
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
+scan_options = options(
+    click.option(
+        "--accept",
+        metavar="SCAN=CODE",
+        multiple=True,
+        callback=accepted_codes,
+        help="Do not reject this scan for coverage, non-finite or not-hu; repeat it.",
+    ),
+    click.option(
+        "--orientation",
+        metavar="LPS|SCAN=LPS",
+        multiple=True,
+        callback=orientations,
+        help="Directions of the axes of files that do not say them, for all scans or for one; repeat it.",
+    ),
+)
+
 conversion_options = options(
     click.argument("raw", type=PATH),
     click.argument("out", type=PATH),
@@ -301,6 +339,7 @@ conversion_options = options(
     click.option("--exclude", metavar="PATTERN", multiple=True, help="Leave out files and folders; repeat it."),
     click.option("--include-masks", is_flag=True, help="Also convert files whose names look like masks."),
     click.option("--follow-links", is_flag=True, help="Follow links to folders, and links out of RAW."),
+    scan_options,
     options_of(Recipe, spacing_mm=SPACING, require_hu={"flag": "--require-hu/--accept-non-hu"}),
     click.option("--rebuild", is_flag=True, help="Ignore the existing store in OUT and convert everything again."),
     as_json,
@@ -358,6 +397,8 @@ def convert(raw: Path, out: Path, as_json: bool, allow_rejected: bool, **typed: 
     for note in catalog.notes:
         say(note if note.startswith("left out: ") else f"note: {note}", err=True)
     done = preparation.convert(catalog, out, recipe=recipe, progress=progress_bar, **how)
+    for note in done.notes[len(catalog.notes) :]:
+        say(f"note: {note}", err=True)
     for rejection in done.rejected:
         say(str(rejection), err=True)
     say(json.dumps(done.to_dict()) if as_json else str(done))
@@ -477,13 +518,14 @@ def evaluate(run: Path, store: Path | None, as_json: bool) -> None:
 @ctmodel.command()
 @click.argument("run", type=PATH)
 @click.argument("scans", type=PATH, nargs=-1, required=True)
+@scan_options
 @as_json
-def predict(run: Path, scans: tuple[Path, ...], as_json: bool) -> None:
+def predict(run: Path, scans: tuple[Path, ...], as_json: bool, **typed: Any) -> None:
     """Predict the class of raw SCANS, prepared in the same way as the scans that RUN was trained on."""
     own_process()
     n_rejected = 0
     with progress_bar(len(scans)) as advance:
-        for prediction in training.predict_each(run, scans):
+        for prediction in training.predict_each(run, scans, **typed):
             show(prediction, as_json, err=prediction.code is not None)
             n_rejected += prediction.code is not None
             advance(1)

@@ -3,6 +3,8 @@
 A `BadScan` speaks of one scan and becomes a rejection; every other error stops the command.
 """
 
+import shlex
+
 
 class CTPrepError(Exception):
     """Base of every error that ctprep and ctmodel raise on purpose; its text is one line for a person."""
@@ -59,9 +61,20 @@ class NothingConverted(CTPrepError, ValueError):
 
 
 class BadScan(CTPrepError, ValueError):
-    """A scan that cannot be trusted; `code` is one of the rejection codes."""
+    """A scan that cannot be trusted; `code` is one of the rejection codes.
+
+    Parameters
+    ----------
+    message : str
+    acceptable : bool
+        Whether the scan can be prepared nevertheless, where its code is accepted.
+    """
 
     code = "unreadable"
+
+    def __init__(self, message: str, *, acceptable: bool = False) -> None:
+        super().__init__(message)
+        self.acceptable = acceptable
 
 
 class Unreadable(BadScan):
@@ -124,6 +137,12 @@ class Constant(BadScan):
     code = "constant"
 
 
+class Coverage(BadScan):
+    """Too few slices, or too few millimetres, to be a chest."""
+
+    code = "coverage"
+
+
 class Duplicate(BadScan):
     """The same bytes as another scan."""
 
@@ -149,3 +168,18 @@ def message_of(error: Exception) -> str | None:
 
 
 REJECTION_CODES = tuple(child.code for child in BadScan.__subclasses__())
+
+ACCEPTABLE_CODES = (Coverage.code, NonFinite.code, NotHounsfield.code)
+"""What can be accepted of one scan, for it can be prepared nevertheless."""
+
+
+def reason_of(error: BadScan, scan: str) -> str:
+    """Return why a scan is rejected, with the option that accepts it where there is one.
+
+    Examples
+    --------
+    >>> reason_of(Coverage("a.nii: has 3 slices", acceptable=True), "CT-0/a")
+    'a.nii: has 3 slices, or accept it with --accept CT-0/a=coverage'
+    """
+    option = f"--accept {shlex.quote(f'{scan}={error.code}')}"
+    return f"{error}, or accept it with {option}" if error.acceptable else str(error)

@@ -64,6 +64,8 @@ CTPREP_FOR_CTMODEL = {
     "execution.stopping",
     "files",
     "preparation",
+    "scans.choices",
+    "scans.scan",
     "settings",
     "store.store",
     "text",

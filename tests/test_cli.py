@@ -26,7 +26,7 @@ from ctprep.conversion.staging import Staging
 from ctprep.phantom.settings import CohortSettings
 from ctprep.settings import settings_of
 from ctprep.volume.recipe import Recipe
-from tests.conftest import write_scan
+from tests.conftest import chest_hu, write_scan
 from tests.processes import session_ends
 
 ROOT = Path(__file__).parents[1]
@@ -509,6 +509,41 @@ with cli.training_bar(100) as report:
         epoch = Epoch(number, 0.001, 0.6931, 0.5, 0.5, 0.6931, 0.5, 0.5)
         report(EpochReport(epoch, 100, 12.3, Pace(1000, 10.0, 0.1), is_best=False))
 """
+
+
+def test_a_rejection_says_the_option_that_accepts_it_and_the_option_works(raw, type_in):
+    write_scan(raw / "CT-0" / "raw values.nii.gz", chest_hu() + 1024)
+    write_scan(raw / "CT-1" / "slab.nii.gz", chest_hu((24, 20, 5)))
+    convert = "ctprep convert raw out.zarr --shape 8 8 4"
+    result = type_in(convert)
+    assert result.exit_code == 3
+    assert "--accept 'CT-0/raw values=not-hu'" in result.stderr
+    assert "--accept CT-1/slab=coverage" in result.stderr
+    result = type_in(f"{convert} --accept CT-1/slab=coverage")
+    assert (result.exit_code, "1 converted, 6 reused" in result.stdout) == (3, True)
+    assert "note: accepted: coverage of 1 scan" in result.stderr
+    assert (
+        "CT-1/slab  unchanged, accepts coverage"
+        in type_in(f"{convert} --accept CT-1/slab=coverage".replace("convert", "plan")).stdout
+    )
+    assert "accepted            coverage 1" in type_in("ctprep info out.zarr").stdout
+
+
+@pytest.mark.parametrize(
+    ("typed", "exit_code", "said"),
+    [
+        ("--accept CT-0/study_0000", 2, "is not SCAN=CODE"),
+        ("--accept CT-0/study_0000=geometry", 1, "only coverage, non-finite, not-hu can"),
+        ("--accept CT-0/study_9999=not-hu", 1, "names no scan of raw"),
+        ("--orientation LPS --orientation RAS", 2, "leave one out"),
+        ("--orientation LLS", 1, "as in LPS"),
+        ("--orientation CT-0/nobody=LPS", 1, "names no scan of raw"),
+    ],
+)
+def test_a_choice_that_means_no_scan_is_refused(raw, type_in, typed, exit_code, said):
+    result = type_in(f"ctprep plan raw out.zarr {typed}")
+    assert result.exit_code == exit_code
+    assert said in result.stderr
 
 
 def test_predictions_have_lines_of_their_own_beside_a_bar():

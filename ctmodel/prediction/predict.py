@@ -1,7 +1,7 @@
 """Raw scans and a run become probabilities; a scan that cannot be trusted becomes a reason."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,10 @@ import numpy as np
 from ctmodel.prediction.inference import Predictor, load_predictor
 from ctmodel.run.run_folder import Run
 from ctmodel.scoring import metrics
-from ctprep.errors import BadScan, Vanished
+from ctprep.errors import BadScan, Vanished, reason_of
 from ctprep.preparation import prepare
+from ctprep.scans.choices import choose_per_scan
+from ctprep.scans.scan import UNLABELLED, Scan
 from ctprep.volume.recipe import Recipe
 
 
@@ -55,7 +57,13 @@ class Prediction:
         return {"scan": str(saved.pop("path"))} | saved
 
 
-def predict(run: str | os.PathLike[str], paths: Iterable[str | os.PathLike[str]]) -> list[Prediction]:
+def predict(
+    run: str | os.PathLike[str],
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    accept: Mapping[str, str | Sequence[str]] | None = None,
+    orientation: str | Mapping[str, str] | None = None,
+) -> list[Prediction]:
     """Predict the class of raw scans, prepared exactly as the run's store was.
 
     Parameters
@@ -63,7 +71,11 @@ def predict(run: str | os.PathLike[str], paths: Iterable[str | os.PathLike[str]]
     run : path
         A finished run.
     paths : iterable of paths
-        NIfTI files.
+        NIfTI or MetaImage files.
+    accept : mapping of str to str or sequence of str, optional
+        Path, as in `paths` -> codes of rejections that do not reject this file; as of `ctprep.find_scans`.
+    orientation : str or mapping of str to str, optional
+        Which way the axes run of files that do not say it, of all or by path; as of `ctprep.find_scans`.
 
     Returns
     -------
@@ -72,6 +84,8 @@ def predict(run: str | os.PathLike[str], paths: Iterable[str | os.PathLike[str]]
 
     Raises
     ------
+    CatalogError
+        If `accept` or `orientation` names another file, or what cannot be chosen.
     RunMissing, RunDamaged
         If the run is not finished, or a file of it cannot be read.
 
@@ -83,10 +97,16 @@ def predict(run: str | os.PathLike[str], paths: Iterable[str | os.PathLike[str]]
     >>> other.predicted, other.code
     (None, 'unreadable')
     """
-    return list(predict_each(run, paths))
+    return list(predict_each(run, paths, accept=accept, orientation=orientation))
 
 
-def predict_each(run: str | os.PathLike[str], paths: Iterable[str | os.PathLike[str]]) -> Iterator[Prediction]:
+def predict_each(
+    run: str | os.PathLike[str],
+    paths: Iterable[str | os.PathLike[str]],
+    *,
+    accept: Mapping[str, str | Sequence[str]] | None = None,
+    orientation: str | Mapping[str, str] | None = None,
+) -> Iterator[Prediction]:
     """Yield what `predict` returns, each prediction as soon as it is known.
 
     Examples
@@ -96,21 +116,24 @@ def predict_each(run: str | os.PathLike[str], paths: Iterable[str | os.PathLike[
     normal None
     None unreadable
     """
+    files = [Scan(str(path), str(path), UNLABELLED, str(path)) for path in paths]
+    files = choose_per_scan(files, accept=accept or {}, orientation=orientation or {}, where="the files given")
     folder = Run(run)
     folder.check_is_finished()
     record = folder.store()
     recipe = Recipe.from_dict(record.recipe)
     threshold = folder.scores().threshold.value
     predictor = load_predictor(folder)
-    for path in paths:
-        yield _predict_one(predictor, Path(path), recipe, record.classes, threshold=threshold)
+    for file in files:
+        yield _predict_one(predictor, file, recipe, record.classes, threshold=threshold)
 
 
 def _predict_one(
-    predictor: Predictor, path: Path, recipe: Recipe, classes: tuple[str, ...], *, threshold: float
+    predictor: Predictor, file: Scan, recipe: Recipe, classes: tuple[str, ...], *, threshold: float
 ) -> Prediction:
+    path = file.path
     try:
-        volume = prepare(path, recipe).volume
+        volume = prepare(path, recipe, accept=file.accept, orientation=file.orientation).volume
     except BadScan as error:
         return Prediction(path, {}, code=error.code, reason=_reason(error, path))
     probabilities = predictor.of_volumes(volume[np.newaxis])
@@ -124,4 +147,4 @@ def _reason(error: BadScan, path: Path) -> str:
         return f"{path.name}: {'changed while it was read; try again' if path.exists() else 'does not exist'}"
     if os.path.isdir(path):  # noqa: PTH112 - `Path.is_dir` raises where a name is too long
         return f"{path.name}: is a folder; give the files in it"
-    return str(error)
+    return reason_of(error, str(path))

@@ -12,6 +12,7 @@ from ctprep.conversion.assemble import FinishedVolumes, assemble
 from ctprep.conversion.forgotten import check_nothing_forgotten
 from ctprep.conversion.observe import ExistingVolumes, observe_all
 from ctprep.conversion.plan import Action, Plan, make_plan
+from ctprep.conversion.remarks import notes_on_accepted, notes_on_padding
 from ctprep.conversion.scan_task import Outcome, ScanTask, convert_scan, lost_scan
 from ctprep.conversion.staging import Staging
 from ctprep.conversion.stamps import Stamp, load_remembered, save_remembered
@@ -67,6 +68,13 @@ class Conversion:
         """Ids that the store held before and does not hold any more."""
         return tuple(sorted(set(self.plan.existing).difference(self.store.scans)))
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Those of the plan, and what is remarkable of the voxels."""
+        accept = {row.scan.id: row.scan.accept for row in self.plan.rows}
+        padding = notes_on_padding(self.store.scans, self.store.records)
+        return (*self.plan.notes, *padding, *notes_on_accepted(self.store.scans, self.store.records, accept))
+
     def __str__(self) -> str:
         done = f"{len(self.store) - self.reused} converted, {self.reused} reused"
         return f"{self.store}; {done}, {len(self.removed)} removed, {len(self.rejected)} rejected"
@@ -84,6 +92,7 @@ class Conversion:
             "reused": self.reused,
             "removed": len(self.removed),
             "rejected": [asdict(rejection) for rejection in self.rejected],
+            "notes": list(self.notes),
         }
 
 
@@ -243,7 +252,8 @@ def _existing(target: Path, recipe: Recipe) -> Store | None:
 
 def _stock(staging: Staging, recipe: Recipe, existing: Store | None) -> ExistingVolumes:
     most = most_chunk_bytes(recipe.shape, recipe.dtype)
-    return ExistingVolumes(existing, WorkFolder(staging.work(recipe.digest)), load_remembered(staging.sources), most)
+    work, remembered = WorkFolder(staging.work(recipe.digest)), load_remembered(staging.sources)
+    return ExistingVolumes(existing, work, remembered, most, recipe)
 
 
 def _scans_in(target: Path, existing: Store | None) -> tuple[str, ...]:
@@ -259,7 +269,7 @@ def _plan(
 ) -> tuple[Plan, Mapping[str, Stamp]]:
     observations, stamps = observe_all(catalog.scans, stock, workers=workers, progress=progress)
     plan = make_plan(catalog.scans, observations, existing=existing)
-    return replace(plan, unusable=catalog.rejected, notes=catalog.notes), stamps
+    return replace(plan, unusable=catalog.rejected, notes=(*catalog.notes, *plan.notes)), stamps
 
 
 def _run(job: _Job, run: Callable[..., None], progress: Progress) -> list[Rejection]:
@@ -294,7 +304,8 @@ def _fastest_scheduler(job: _Job, workers: int | None) -> str:
 
 
 def _task(job: _Job, scan: Scan) -> ScanTask:
-    return ScanTask(scan.id, scan.path.absolute(), job.recipe, job.stock.work.chunk(job.name(scan.id)))
+    chunk = job.stock.work.chunk(job.name(scan.id))
+    return ScanTask(scan.id, scan.path.absolute(), job.recipe, chunk, scan.accept, scan.orientation)
 
 
 def _by_header(plan: Plan) -> list[Rejection]:

@@ -5,18 +5,25 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
 
+import numpy as np
+
 from ctprep.conversion.plan import FinishedVolume, Observation
+from ctprep.conversion.remarks import Remark, remarks_on_grid, remarks_on_header
 from ctprep.conversion.stamps import Remembered, Stamp, sha256_of, stamp_of
 from ctprep.conversion.work_folder import Finished, WorkFolder
-from ctprep.errors import BadScan
+from ctprep.errors import BadScan, reason_of
 from ctprep.execution.cores import available_cores
 from ctprep.execution.progress import Progress, silent
 from ctprep.execution.schedule import run_in_threads
 from ctprep.files import read_regular
+from ctprep.scans.readers.coverage import judge_coverage
 from ctprep.scans.readers.formats import read_header
-from ctprep.scans.scan import Rejection, Scan
+from ctprep.scans.readers.header import ScanHeader
+from ctprep.scans.scan import UNKNOWN, Rejection, Scan
 from ctprep.store.chunk import chunk_checksum, chunk_path
 from ctprep.store.store import Store
+from ctprep.volume.grid import VoxelGrid
+from ctprep.volume.recipe import Recipe
 
 SCANS_AT_ONCE = 16
 """Scans that a thread looks at before it takes the next: to hand over one takes 0.25 ms, as long as to look at it."""
@@ -38,12 +45,14 @@ class ExistingVolumes:
         The files that `store` was made from, as they were.
     most_chunk_bytes : int
         What no chunk of the recipe exceeds.
+    recipe : Recipe
     """
 
     store: Store | None
     work: WorkFolder
     remembered: Mapping[str, Remembered]
     most_chunk_bytes: int
+    recipe: Recipe
 
     def load(self) -> None:
         """Load what is loaded once, before several threads would each do so."""
@@ -81,12 +90,24 @@ class ExistingVolumes:
             return None
         return FinishedVolume(why, row)
 
-    def left_over(self, name: str) -> FinishedVolume | None:
-        """Return what an interrupted conversion finished under a name, or None."""
+    def left_over(self, scan: Scan, stamp: Stamp) -> FinishedVolume | None:
+        """Return what an interrupted conversion finished of a scan, or None."""
+        name = stamp.name_for(scan.id)
         place = self.left.place.get(name)
-        if place is None or not self._is_whole(self.work.chunk(name), self.left.checksums[place]):
+        if place is None or why_outdated(scan, self.left.records.table[place]):
+            return None
+        if not self._is_whole(self.work.chunk(name), self.left.checksums[place]):
             return None
         return FinishedVolume("finished before an interruption")
+
+    def remarks(self, finished: FinishedVolume, scan: Scan, stamp: Stamp) -> tuple[Remark, ...]:
+        """Return what is remarkable of a finished volume, by its record."""
+        if finished.row is None:
+            record = self.left.records.table[self.left.place[stamp.name_for(scan.id)]]
+        else:
+            record = self.store.records.table[finished.row]  # type: ignore[union-attr]
+        stated = record["stated_orientation"].decode()
+        return remarks_on_grid(_grid_of(record), self.recipe, stated=stated)
 
     def _is_whole(self, chunk: Path, checksum: int) -> bool:
         """Tell whether a chunk is there, undamaged, and the one of this checksum."""
@@ -94,6 +115,35 @@ class ExistingVolumes:
             return chunk_checksum(read_regular(chunk, self.most_chunk_bytes)) == checksum
         except OSError:
             return False
+
+
+def why_outdated(scan: Scan, record: np.void) -> str | None:
+    """Say why a volume would not be made of its scan any more, or not with this record; None where it would.
+
+    What was accepted is what was wrong with the scan, so that to accept more of it changes nothing.
+
+    Parameters
+    ----------
+    scan : Scan
+    record : row of a table of `Records`
+    """
+    accepted, stated = record["accepted"].decode().split(), record["stated_orientation"].decode()
+    if withdrawn := sorted(set(accepted) - set(scan.accept)):
+        return f"{', '.join(withdrawn)} was accepted, and is not any more"
+    if stated and stated != scan.orientation:
+        return f"{stated} was stated as its orientation, and is not any more"
+    if record["padding"] == UNKNOWN:
+        return "its padding was not told from air when it was stored"
+    try:
+        judge_coverage(_grid_of(record), scan.path)
+    except BadScan as error:
+        return None if error.code in accepted else "its coverage was not judged when it was stored"
+    return None
+
+
+def _grid_of(record: np.void) -> VoxelGrid:
+    """Return the grid of a source by its record."""
+    return VoxelGrid(tuple(record["source_shape"].tolist()), record["source_affine"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,33 +202,47 @@ def _see(scan: Scan, stock: ExistingVolumes, *, moved: bool) -> Seen:
         stamp = stamp_of(scan.path)
         return Seen(_observe(scan, stamp, stock, moved=moved), stamp)
     except BadScan as error:
-        return Seen(Observation(rejection=Rejection(scan.id, error.code, str(error))), stamp)
+        return Seen(Observation(rejection=Rejection(scan.id, error.code, reason_of(error, scan.id))), stamp)
 
 
 def _observe(scan: Scan, stamp: Stamp, stock: ExistingVolumes, *, moved: bool) -> Observation | None:
     row = stock.row_of_scan.get(scan.id)
     if row is not None:
         return _observe_stored(scan, stamp, row, stock)
-    if finished := stock.left_over(stamp.name_for(scan.id)):
-        return Observation(finished)
-    read_header(scan.path)
+    if finished := stock.left_over(scan, stamp):
+        return Observation(finished, remarks=stock.remarks(finished, scan, stamp))
+    remarks = remarks_on_header(_judged_header(scan), stock.recipe)
     if moved and (sha256 := sha256_of(scan.path)) in stock.row_of_sha256:
         row = stock.row_of_sha256[sha256]
-        return Observation(stock.stored(row, f"was {stock.store.scans[row]}"))  # type: ignore[union-attr]
-    return None
+        if not why_outdated(scan, stock.store.records.table[row]):  # type: ignore[union-attr]
+            was = stock.store.scans[row]  # type: ignore[union-attr]
+            return Observation(stock.stored(row, f"was {was}"), remarks=remarks)
+    return Observation(remarks=remarks) if remarks else None
 
 
 def _observe_stored(scan: Scan, stamp: Stamp, row: int, stock: ExistingVolumes) -> Observation:
     stored_sha256 = stock.source_sha256[row]
     remembered = stock.remembered.get(scan.id)
-    if remembered == Remembered(stamp, stored_sha256):
-        finished = stock.stored(row, "unchanged")
-    elif not (remembered and remembered.excludes(stamp, stored_sha256)) and sha256_of(scan.path) == stored_sha256:
-        finished = stock.stored(row, "same bytes")
-    elif finished := stock.left_over(stamp.name_for(scan.id)):
-        return Observation(finished)
+    is_remembered = remembered == Remembered(stamp, stored_sha256)
+    excluded = remembered is not None and remembered.excludes(stamp, stored_sha256)
+    if not is_remembered and (excluded or sha256_of(scan.path) != stored_sha256):
+        why, finished = "its bytes have changed", None
+    elif why_not := why_outdated(scan, stock.store.records.table[row]):  # type: ignore[union-attr]
+        why, finished = why_not, None
     else:
-        read_header(scan.path)
-        return Observation(why_convert="its bytes have changed")
-    finished = finished or stock.left_over(stamp.name_for(scan.id))
-    return Observation(finished, why_convert="its stored volume is lost or damaged")
+        why = "its stored volume is lost or damaged"
+        finished = stock.stored(row, "unchanged" if is_remembered else "same bytes")
+    if finished := finished or stock.left_over(scan, stamp):
+        return Observation(finished, remarks=stock.remarks(finished, scan, stamp))
+    return Observation(why_convert=why, remarks=remarks_on_header(_judged_header(scan), stock.recipe))
+
+
+def _judged_header(scan: Scan) -> ScanHeader:
+    """Return a scan's header, or raise the `BadScan` that it shows, unless that is accepted."""
+    header = read_header(scan.path, orientation=scan.orientation)
+    try:
+        judge_coverage(header.grid, scan.path)
+    except BadScan as error:
+        if error.code not in scan.accept:
+            raise
+    return header

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from ctprep.conversion.remarks import Remark, notes_on_remarks
 from ctprep.scans.scan import UNLABELLED, Rejection, Scan
 from ctprep.text import html_table
 
@@ -46,11 +47,14 @@ class Observation:
         Why its header cannot be trusted.
     why_convert : str
         Why its voxels must be read, if they must.
+    remarks : tuple of Remark
+        What else a user should know of it.
     """
 
     finished: FinishedVolume | None = None
     rejection: Rejection | None = None
     why_convert: str = "new"
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,8 @@ class PlanRow:
         What is reused.
     rejection : Rejection, optional
         Why it is rejected.
+    remarks : tuple of Remark
+        What else a user should know of it.
     """
 
     scan: Scan
@@ -73,6 +79,7 @@ class PlanRow:
     reason: str
     finished: FinishedVolume | None = None
     rejection: Rejection | None = None
+    remarks: tuple[Remark, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ class Plan:
     unusable : tuple of Rejection
         Scans that are named, but have no file that can be read.
     notes : tuple of str
-        What the catalog inferred or left out.
+        What the catalog inferred or left out, and what is remarkable of scans.
 
     Examples
     --------
@@ -164,16 +171,19 @@ def make_plan(scans: Sequence[Scan], observations: Mapping[str, Observation], *,
     """
     new = Observation()
     rows = tuple(_decide(scan, observations.get(scan.id, new)) for scan in scans)
-    return Plan(rows, tuple(existing))
+    notes = notes_on_remarks((row.scan.id, row.remarks) for row in rows if row.action is not Action.REJECT)
+    return Plan(rows, tuple(existing), notes=tuple(notes))
 
 
 def _decide(scan: Scan, seen: Observation) -> PlanRow:
     if seen.rejection:
         reason = f"{seen.rejection.code}: {seen.rejection.reason}"
         return PlanRow(scan, Action.REJECT, reason, rejection=seen.rejection)
+    accepted = f", accepts {' and '.join(scan.accept)}" if scan.accept else ""
     if seen.finished:
-        return PlanRow(scan, Action.REUSE, seen.finished.why, finished=seen.finished)
-    return PlanRow(scan, Action.CONVERT, seen.why_convert)
+        reason = f"{seen.finished.why}{accepted}"
+        return PlanRow(scan, Action.REUSE, reason, finished=seen.finished, remarks=seen.remarks)
+    return PlanRow(scan, Action.CONVERT, f"{seen.why_convert}{accepted}", remarks=seen.remarks)
 
 
 def duplicates(scans: Sequence[Scan], sha256: Mapping[str, str]) -> list[Rejection]:

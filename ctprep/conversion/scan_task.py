@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ctprep.errors import BadScan
+from ctprep.errors import BadScan, reason_of
 from ctprep.files import write_whole
 from ctprep.preparation import prepare
 from ctprep.scans.scan import Rejection, ScanRecord
@@ -27,12 +27,18 @@ class ScanTask:
     recipe : Recipe
     chunk : Path
         Where the encoded volume is left.
+    accept : tuple of str
+        Codes that do not reject it.
+    orientation : str
+        Which way its axes run, should the file not say it.
     """
 
     scan: str
     path: Path
     recipe: Recipe
     chunk: Path
+    accept: tuple[str, ...] = ()
+    orientation: str = ""
 
 
 def convert_scan(task: ScanTask) -> Outcome:
@@ -44,9 +50,9 @@ def convert_scan(task: ScanTask) -> Outcome:
         If the working folder cannot be written.
     """
     try:
-        prepared = prepare(task.path, task.recipe)
+        prepared = prepare(task.path, task.recipe, accept=task.accept, orientation=task.orientation)
     except BadScan as error:
-        return task.scan, Rejection(task.scan, error.code, str(error))
+        return task.scan, Rejection(task.scan, error.code, reason_of(error, task.scan))
     except Exception as error:  # noqa: BLE001 - one scan must not stop a thousand others
         reason = f"{task.path.name}: could not be prepared ({type(error).__name__}: {error}); please report this"
         return task.scan, Rejection(task.scan, "unreadable", reason)

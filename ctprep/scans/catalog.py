@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ctprep.errors import CatalogError
+from ctprep.scans.choices import choose_per_scan
 from ctprep.scans.classes import Classes, check_number, class_of_labels, notes_on_classes
 from ctprep.scans.folders import Folders, labels_of_folders, split_of_folders
 from ctprep.scans.label_table import LabelRow, LabelTable, read_labels
@@ -84,6 +85,8 @@ def find_scans(
     exclude: Sequence[str] = (),
     include_masks: bool = False,
     follow_links: bool = False,
+    accept: Mapping[str, str | Sequence[str]] | None = None,
+    orientation: str | Mapping[str, str] | None = None,
 ) -> Catalog:
     """List the scans below a folder with their classes, patients and subsets.
 
@@ -111,6 +114,11 @@ def find_scans(
         Take files that look like masks by their names, too.
     follow_links : bool
         Follow links to folders, and links that lead out of `raw`.
+    accept : mapping of str to str or sequence of str, optional
+        Scan id -> codes of rejections, of `errors.ACCEPTABLE_CODES`, that do not reject this scan.
+    orientation : str or mapping of str to str, optional
+        Which way the axes of scans run whose files do not say it, as in LPS: of all, or by scan id; "" stands for
+        those that are not named.
 
     Returns
     -------
@@ -171,6 +179,9 @@ def find_scans(
         *folders.notes,
         *on_names,
     ]
+    scans = choose_per_scan(
+        scans, accept=accept or {}, orientation=orientation or {}, known=files.unusable, where=str(raw)
+    )
     return _catalog(raw, scans, label_of, classes, [*files.unusable, *said.missing], said, notes)
 
 

@@ -10,6 +10,9 @@ NO_VALUE = ("", "n/a", "N/A", "NA", "nan", "NaN")
 UNLABELLED = -1
 """The label of a scan whose class is not known."""
 
+UNKNOWN = -1
+"""A number of voxels that nobody counted."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scan:
@@ -29,6 +32,10 @@ class Scan:
         Further columns of the label table, as text.
     split : str
         The subset that the user's data put it into: train, validation or test; empty where they do not say.
+    accept : tuple of str
+        Codes of `errors.ACCEPTABLE_CODES` that do not reject this scan.
+    orientation : str
+        Three letters such as LPS: which way its axes run, should its file not say it.
     """
 
     id: str
@@ -37,6 +44,8 @@ class Scan:
     patient: str
     meta: tuple[tuple[str, str], ...] = ()
     split: str = ""
+    accept: tuple[str, ...] = ()
+    orientation: str = ""
 
     @property
     def path(self) -> Path:
@@ -83,7 +92,14 @@ class ScanRecord:
     hu_quantile : tuple of float
         The `intensity.HU_QUANTILES` before the window, in HU.
     nonfinite : int
-        Voxels that were NaN or infinite and became air.
+        Voxels that were NaN or infinite within the field of view, and became air.
+    padding : int
+        Voxels outside the field of view, which became air; `UNKNOWN` in a store that was written before they were
+        counted.
+    accepted : str
+        Codes of what would have rejected the scan, and was accepted, separated by blanks.
+    stated_orientation : str
+        The orientation that the user stated because the file does not; else empty.
     """
 
     affine: tuple[tuple[float, ...], ...]
@@ -92,6 +108,9 @@ class ScanRecord:
     source_sha256: str
     hu_quantile: tuple[float, ...]
     nonfinite: int
+    padding: int = 0
+    accepted: str = ""
+    stated_orientation: str = ""
 
 
 def nested_tuple(value: Any) -> Any:

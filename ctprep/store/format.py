@@ -52,6 +52,12 @@ AXES = {
 SPLIT = "split"
 """The array of the subsets, in stores whose sources came divided; one row a scan, as text."""
 
+PADDING = "padding"
+"""The array of voxels outside the field of view, in stores that hold such a voxel, or one that is not finite."""
+
+OPTIONAL_RECORD = (PADDING, "accepted", "stated_orientation")
+"""Fields of a record that are arrays only in stores of which a scan has them; stores of 0.1 have none of them."""
+
 MAX_DIGITS = 15
 """Characters that float64 always keeps; what is longer is an accession number, not a measurement."""
 
@@ -150,13 +156,21 @@ def _tables(contents: StoreContents) -> Iterator[tuple[str, np.ndarray]]:
     yield "patient", _strings(scan.patient for scan in scans)
     if any(scan.split for scan in scans):
         yield SPLIT, _strings(scan.split for scan in scans)
-    for name in RECORD.names or ():
+    for name in record_arrays(contents.records):
         is_text = RECORD[name].kind == "S"
-        yield name, _strings(contents.records.source_sha256) if is_text else contents.records.column(name)
+        yield name, _strings(contents.records.text(name)) if is_text else contents.records.column(name)
     yield "volume_crc32c", contents.checksums
     yield "quantile", np.array(HU_QUANTILES, np.float64)
     for column in sorted({column for scan in scans for column, _ in scan.meta}):
         yield f"{META_PREFIX}{column}", _column([dict(scan.meta).get(column, "") for scan in scans])
+
+
+def record_arrays(records: Records) -> list[str]:
+    """Return which fields of the records are arrays of their store."""
+    needed = {name for name in OPTIONAL_RECORD if records.column(name).any()}
+    if records.column("nonfinite").any():
+        needed.add(PADDING)  # which tells these voxels from those that an older ctprep did not tell apart
+    return [name for name in RECORD.names or () if name not in OPTIONAL_RECORD or name in needed]
 
 
 def _strings(values: Iterable[str]) -> np.ndarray:

@@ -6,8 +6,9 @@ from typing import Any, Self, overload
 
 import numpy as np
 
-from ctprep.scans.scan import ScanRecord, nested_tuple
+from ctprep.scans.scan import UNKNOWN, ScanRecord, nested_tuple
 from ctprep.volume.intensity import HU_QUANTILES
+from ctprep.volume.padding import PADDING_BELOW_HU
 
 RECORD = np.dtype(
     [
@@ -17,6 +18,9 @@ RECORD = np.dtype(
         ("source_sha256", "S64"),
         ("hu_quantile", "<f4", (len(HU_QUANTILES),)),
         ("nonfinite", "<i8"),
+        ("padding", "<i8"),
+        ("accepted", "S32"),
+        ("stated_orientation", "S3"),
     ]
 )
 """A row of the table: the fields of `ScanRecord`, with the dtypes of the store."""
@@ -46,20 +50,31 @@ class Records(Sequence[ScanRecord]):
 
     @classmethod
     def from_columns(cls, n_scans: int, columns: dict[str, np.ndarray]) -> Self:
-        """Return the table of the arrays of a store, by their names."""
+        """Return the table of the arrays of a store, by their names; what the store lacks, no scan of it has.
+
+        Of a store without the array `padding`, a scan may have been prepared when padding was not counted: where its
+        other numbers show that it may have some, that is `UNKNOWN`.
+        """
         table = np.zeros(n_scans, RECORD)
-        for name in RECORD.names or ():
+        for name in columns:
             table[name] = columns[name]
+        if "padding" not in columns:
+            may_have = (table["nonfinite"] > 0) | (table["hu_quantile"][:, 0] < PADDING_BELOW_HU)
+            table["padding"][may_have] = UNKNOWN
         return cls(table)
 
     def column(self, name: str) -> np.ndarray:
         """Return one field of every record; text as bytes."""
         return self.table[name]
 
+    def text(self, name: str) -> Iterator[str]:
+        """Yield one field of text of every record."""
+        return (value.decode() for value in self.table[name].tolist())
+
     @property
     def source_sha256(self) -> Iterator[str]:
         """The digest of every source, one after the other."""
-        return (digest.decode() for digest in self.table["source_sha256"].tolist())
+        return self.text("source_sha256")
 
     def __len__(self) -> int:
         return len(self.table)

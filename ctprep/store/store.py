@@ -26,6 +26,7 @@ from ctprep.store.format import (
     AXES,
     FORMAT,
     META_PREFIX,
+    OPTIONAL_RECORD,
     SPLIT,
     file_names,
     tree_digest,
@@ -404,6 +405,7 @@ def _read(path: Path, group: zarr.Group, saved: dict[str, Any], identity: Identi
         raise StoreError(f"its volumes are {volumes.shape} {volumes.dtype}, its recipe says {recipe.shape}")
     tables = {name: _table(group, name, n_scans) for name in AXES if name not in ("volume", "quantile")}
     names = _array_names(group)
+    tables |= {name: _table(group, name, n_scans) for name in OPTIONAL_RECORD if name in names}
     meta = {name: _table(group, name, n_scans) for name in names if name.startswith(META_PREFIX)}
     return Store(
         path=path,
@@ -413,7 +415,7 @@ def _read(path: Path, group: zarr.Group, saved: dict[str, Any], identity: Identi
         scans=tuple(map(str, tables["scan"])),
         labels=tables["label"],
         patients=tuple(map(str, tables["patient"])),
-        records=Records.from_columns(n_scans, {name: tables[name] for name in RECORD.names or ()}),
+        records=Records.from_columns(n_scans, {name: tables[name] for name in RECORD.names or () if name in tables}),
         checksums=tables["volume_crc32c"],
         meta={name.removeprefix(META_PREFIX): values for name, values in meta.items()},
         identity=identity,

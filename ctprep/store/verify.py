@@ -6,22 +6,22 @@ Nothing here repairs anything. Each finding says how that is done.
 import math
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ctprep.errors import BadScan, CatalogError, StoreError, StoreNotFound
+from ctprep.errors import ACCEPTABLE_CODES, BadScan, CatalogError, NonFinite, StoreError, StoreNotFound
 from ctprep.execution.progress import Progress, silent
 from ctprep.files import read_regular
 from ctprep.preparation import MAX_NONFINITE, prepare, sampling_of
 from ctprep.scans.raw_files import list_raw_files
-from ctprep.scans.scan import UNLABELLED, ScanRecord
+from ctprep.scans.scan import UNKNOWN, UNLABELLED, ScanRecord
 from ctprep.scans.subsets import SUBSETS
 from ctprep.store.chunk import chunk_checksum, chunk_path, encode_chunk, most_chunk_bytes
 from ctprep.store.store import Store, open_store
-from ctprep.volume.grid import VoxelGrid
+from ctprep.volume.grid import VoxelGrid, is_orientation
 
 RAW_SAMPLE = 16
 """Scans that are prepared again from their sources, where not all are."""
@@ -208,8 +208,16 @@ def _impossible(store: Store, row: int) -> Iterator[str]:
     if min(record.source_shape) < 1:
         yield f"its source has the shape {record.source_shape}"
         return
-    if not 0 <= record.nonfinite <= MAX_NONFINITE * math.prod(record.source_shape):
+    voxels = math.prod(record.source_shape)
+    most = voxels if NonFinite.code in record.accepted.split() else MAX_NONFINITE * voxels
+    if not 0 <= record.nonfinite <= most:
         yield f"it has {record.nonfinite:,} non-finite voxels"
+    if record.padding != UNKNOWN and not 0 <= record.padding <= voxels - record.nonfinite:
+        yield f"it has {record.padding:,} voxels of padding"
+    if not set(record.accepted.split()) <= set(ACCEPTABLE_CODES):
+        yield f"{record.accepted!r} cannot be accepted"
+    if record.stated_orientation and not is_orientation(record.stated_orientation):
+        yield f"its stated orientation is {record.stated_orientation!r}"
     if not _affine_follows(store, record):
         yield "its affine does not follow from that of its source"
 
@@ -228,18 +236,28 @@ def _judge_source(store: Store, row: int, file: str | None) -> Iterator[Finding]
     if file is None:
         yield Finding(scan, "its source is not in the raw folder; convert again to leave the scan out")
         return
+    record = store.records[row]
+    accepted, orientation = record.accepted.split(), record.stated_orientation
     try:
-        prepared = prepare(file, store.recipe)
+        prepared = prepare(file, store.recipe, accept=accepted, orientation=orientation)
     except BadScan as error:
         yield Finding(scan, f"its source is rejected now ({error}); convert again")
         return
-    record = store.records[row]
     if prepared.record.source_sha256 != record.source_sha256:
         yield Finding(scan, "its source has changed since; convert again")
-    elif prepared.record != record:
+    elif _without_padding(prepared.record, record) != record:
         yield Finding(scan, "its source gives another record; convert again with --rebuild")
     elif (chunk := _intact_chunk(store, row)) and chunk != encode_chunk(prepared.volume):
         yield Finding(scan, "its source gives another volume; convert again with --rebuild")
+
+
+def _without_padding(record: ScanRecord, stored: ScanRecord) -> ScanRecord:
+    """Return a record as it would be, had padding not been told from air, where that was so when it was stored."""
+    if stored.padding != UNKNOWN:
+        return record
+    if not record.padding:
+        return replace(record, padding=UNKNOWN)
+    return replace(record, padding=UNKNOWN, nonfinite=stored.nonfinite, hu_quantile=stored.hu_quantile)
 
 
 def _intact_chunk(store: Store, row: int) -> bytes | None:

@@ -2,10 +2,12 @@
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ctprep.scans.readers.coverage import unusual_coverage
 from ctprep.scans.scan import UNLABELLED
 from ctprep.store.store import Store, open_store
 from ctprep.volume.grid import VoxelGrid
@@ -60,11 +62,28 @@ def summarize(store: Store | str | os.PathLike[str]) -> Summary:
             "source_shape": _range([grid.shape for grid in canonical]),
             "source_spacing_mm": _range([grid.spacing_mm for grid in canonical]),
             "source_orientation": dict(sorted(Counter(grid.orientation for grid in grids).items())),
+            **_unusual(grids),
+            **_accepted(store),
             "nonfinite_voxels": int(store.records.column("nonfinite").sum()),
+            "padding_voxels": int(store.records.column("padding").clip(0).sum()),
             "volume_bytes": _bytes(store),
             "digest": store.digest(),
         }
     )
+
+
+def _unusual(grids: Sequence[VoxelGrid]) -> dict[str, dict[str, int]]:
+    """Return how many scans have which unusual coverage, where one has."""
+    counts = Counter(kind for grid in grids for kind, _ in unusual_coverage(grid))
+    return {"unusual_coverage": dict(sorted(counts.items()))} if counts else {}
+
+
+def _accepted(store: Store) -> dict[str, dict[str, int]]:
+    """Return for how many scans which rejection was accepted, and which orientation was stated, where it was."""
+    codes = Counter(code for accepted in store.records.text("accepted") for code in accepted.split())
+    stated = Counter(filter(None, store.records.text("stated_orientation")))
+    counts = {"accepted": codes, "stated_orientation": stated}
+    return {name: dict(sorted(count.items())) for name, count in counts.items() if count}
 
 
 def _shown(value: Any) -> str:

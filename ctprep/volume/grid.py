@@ -145,6 +145,35 @@ class VoxelGrid:
         return self.sampled(crop_or_pad(self, shape, spacing_mm=spacing_mm))
 
 
+def affine_of_orientation(letters: str, spacing_mm: Sequence[float], shape: Triple) -> np.ndarray:
+    """Return the affine of a volume whose axes run as three letters say, with its centre at the origin.
+
+    Examples
+    --------
+    >>> affine_of_orientation("LPS", (0.5, 0.5, 2.0), (3, 3, 5)).tolist()[0]
+    [-0.5, 0.0, 0.0, 0.5]
+    """
+    directions = np.zeros((3, 3))
+    for axis, letter in enumerate(letters):
+        world = next(world for world, names in enumerate(AXIS_LETTERS) if letter in names)
+        directions[world, axis] = 1 if letter == AXIS_LETTERS[world][1] else -1
+    affine = np.eye(4)
+    affine[:3, :3] = directions * spacing_mm
+    affine[:3, 3] = -affine[:3, :3] @ ((np.array(shape) - 1) / 2)
+    return affine
+
+
+def is_orientation(letters: str) -> bool:
+    """Tell whether three letters name a direction for each axis of the world.
+
+    Examples
+    --------
+    >>> is_orientation("LPS"), is_orientation("LRS"), is_orientation("lps")
+    (True, False, False)
+    """
+    return len(letters) == 3 and all(sum(letter in names for letter in letters) == 1 for names in AXIS_LETTERS)
+
+
 def stretch(source_shape: Triple, shape: Triple) -> Sampling:
     """Sample the whole field of view: target centre i is at (i + 0.5) * n_source / n_target - 0.5.
 

@@ -21,13 +21,6 @@ SAMPLE_VOXELS = 65_536
 UINT8_STEPS = 254
 """Stored steps of a uint8 volume from 0 to 1; 255 means missing."""
 
-AIR_BELOW_HU = -400.0
-TISSUE_HU = (-250.0, 1500.0)
-MIN_AIR = 0.01
-MIN_TISSUE = 0.01
-LOWEST_HU, MAX_HU = -10_000.0, 40_000.0
-"""Padding reaches -3600 and metal 30,000; values beyond are not HU."""
-
 
 def hounsfield(raw: np.ndarray, *, slope: float, inter: float) -> np.ndarray:
     """Apply a file's slope and intercept.
@@ -211,38 +204,3 @@ def hu_quantiles(ascending: np.ndarray) -> np.ndarray:
     beyond = position - below
     lower, upper = ascending[below], ascending[np.minimum(below + 1, ascending.size - 1)]
     return (lower * (1 - beyond) + upper * beyond).astype(np.float32)
-
-
-def why_not_hu(ascending: np.ndarray) -> str | None:
-    """Say why the values of a chest CT cannot be Hounsfield units, or return None if they can.
-
-    A chest holds air (lungs, surroundings) and soft tissue. A lost intercept leaves no air, an intercept applied
-    twice leaves no tissue, and a volume scaled to [0, 1] has neither in place.
-
-    Parameters
-    ----------
-    ascending : 1-D array
-        Finite HU of voxels spread over the scan, sorted.
-
-    Examples
-    --------
-    >>> why_not_hu(np.array([-1000.0, 40.0]))
-    >>> why_not_hu(np.array([24.0, 1064.0]))
-    'no air: 0.0 % of the voxels are below -400 HU, a chest has at least 1 %'
-    """
-    lowest, highest = float(ascending[0]), float(ascending[-1])
-    if lowest < LOWEST_HU or highest > MAX_HU:
-        return f"values reach from {lowest:g} to {highest:g}, HU from {LOWEST_HU:g} to {MAX_HU:g}"
-    air = float(np.searchsorted(ascending, AIR_BELOW_HU)) / ascending.size
-    if air < MIN_AIR:
-        return (
-            f"no air: {air:.1%} of the voxels are below {AIR_BELOW_HU:g} HU, a chest has at least {MIN_AIR:.0%}"
-        ).replace("%", " %")
-    below, upto = np.searchsorted(ascending, TISSUE_HU[0]), np.searchsorted(ascending, TISSUE_HU[1], side="right")
-    tissue = float(upto - below) / ascending.size
-    if tissue < MIN_TISSUE:
-        return (
-            f"no soft tissue: {tissue:.1%} of the voxels are from {TISSUE_HU[0]:g} to {TISSUE_HU[1]:g} HU, "
-            f"a chest has at least {MIN_TISSUE:.0%}"
-        ).replace("%", " %")
-    return None

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from ctprep.errors import BadScan, Constant, NonFinite, NotHounsfield
+from ctprep.errors import ACCEPTABLE_CODES, BadScan, Constant, Coverage, NonFinite, NotHounsfield
 from ctprep.preparation import prepare
 from ctprep.volume.grid import VoxelGrid
+from ctprep.volume.intensity import HU_QUANTILES
 from ctprep.volume.recipe import Recipe
 from tests.conftest import LAS, chest_hu, write_scan
 from tests.reference import reference_volume
@@ -30,7 +31,7 @@ def displacement(tmp_path, shape, affine, recipe):
     stored, grid = [], None
     for axis, volume in enumerate(coordinate_volumes(shape, affine)):
         path = write_scan(tmp_path / f"{axis}.nii", volume.astype(np.float32), affine=affine)
-        prepared = prepare(path, recipe)
+        prepared = prepare(path, recipe, accept=ACCEPTABLE_CODES)
         lower, upper = recipe.window
         stored.append(prepared.volume.astype(np.float64) * (upper - lower) + lower)
         grid = VoxelGrid(recipe.shape, np.array(prepared.record.affine))
@@ -79,7 +80,8 @@ def test_coordinates_survive_a_fixed_spacing_and_air_surrounds_them(tmp_path, sp
     width = round(16 * 2.0 / spacing_mm[0])
     border = (20 - width) // 2
     assert inner(off, (border + 1,) * 3).max() < 1e-3
-    air = prepare(write_scan(tmp_path / "a.nii", np.ones((16, 16, 16), "f4") + np.eye(16)[0], affine=affine), recipe)
+    ones = write_scan(tmp_path / "a.nii", np.ones((16, 16, 16), "f4") + np.eye(16)[0], affine=affine)
+    air = prepare(ones, recipe)
     assert (air.volume[:border] == 0).all()
     assert (air.volume[border:-border, border:-border, border:-border] > 0).all()
 
@@ -135,9 +137,9 @@ def test_what_cannot_be_trusted_is_rejected(make_scan):
     with pytest.raises(NonFinite):
         prepare(make_scan("a.nii", holes), Recipe())
     with pytest.raises(NonFinite):
-        prepare(make_scan("b.nii", np.full((5, 5, 5), np.nan, np.float32)), Recipe())
+        prepare(make_scan("b.nii", np.full((9, 9, 9), np.nan, np.float32)), Recipe())
     with pytest.raises(Constant):
-        prepare(make_scan("c.nii", np.full((5, 5, 5), 3, np.int16)), Recipe())
+        prepare(make_scan("c.nii", np.full((9, 9, 9), 3, np.int16)), Recipe())
     lost_intercept = make_scan("d.nii", (chest_hu() + 1024).astype(np.int16))
     with pytest.raises(NotHounsfield, match="no air"):
         prepare(lost_intercept, Recipe())
@@ -215,11 +217,12 @@ def test_any_scan_equals_the_reference(
     recipe = Recipe(shape=target, window=window, spacing_mm=spacing_mm, dtype="float32", require_hu=False)
     monkeypatch.setattr("ctprep.scans.readers.slabs.SLAB_VOXELS", slab_voxels)
     assume(values.size > 1)
-    assert np.abs(prepare(path, recipe).volume - reference_volume(path, recipe)).max() < 1e-5
+    found = prepare(path, recipe, accept=ACCEPTABLE_CODES).volume
+    assert np.abs(found - reference_volume(path, recipe)).max() < 1e-5
 
 
 def test_every_error_names_the_file_and_a_code(make_scan):
-    path = make_scan("x.nii", np.full((5, 5, 5), 3, np.int16))
+    path = make_scan("x.nii", np.full((9, 9, 9), 3, np.int16))
     with pytest.raises(BadScan) as caught:
         prepare(path, Recipe())
     assert str(caught.value).startswith("x.nii: ")
@@ -240,3 +243,134 @@ def test_the_number_of_slices_takes_no_memory(tmp_path, axis):
         tracemalloc.stop()
     few, many = peaks
     assert many < few + 1e6  # the larger file holds 16 MB
+
+
+def fields_of_view(shape):
+    """Return masks of what lies outside a field of view, by its form."""
+    x, y, z = np.meshgrid(*[np.linspace(-1, 1, n) for n in shape], indexing="ij")
+    return {
+        "cylinder": np.hypot(x, y) > 1,
+        "rim": (abs(x) > 0.93) | (abs(y) > 0.93),
+        "corners": (abs(x) > 0.9) & (abs(y) > 0.9),
+        "tilted": abs(y + 0.3 * z) > 1.05,
+        "some slices": (np.hypot(x, y) > 1) & (abs(z) < 0.4),
+        "end slices": z > 0.85,
+    }
+
+
+SHAPE = (24, 20, 12)
+STORED_PADDING = [
+    ("int16", 1.0, 0.0, -2000.0),
+    ("int16", 1.0, 0.0, -3024.0),
+    ("int16", 1.0, 0.0, -32768.0),
+    ("int16", 1.0, -1024.0, -3024.0),
+    ("int16", 2.0, -24.0, -2048.0),
+    ("int16", -1.0, 0.0, -2000.0),
+    ("uint16", 1.0, -3024.0, -3024.0),
+    ("float32", 1.0, 0.0, -2000.5),
+    ("float32", 1.0, 0.0, np.nan),
+    ("float64", 0.5, -1000.0, np.nan),
+]
+
+
+@pytest.mark.parametrize("form", fields_of_view(SHAPE))
+@pytest.mark.parametrize(("dtype", "slope", "inter", "filling"), STORED_PADDING)
+def test_padding_is_counted_and_stored_as_air_and_changes_nothing_else(make_scan, form, dtype, slope, inter, filling):
+    outside = fields_of_view(SHAPE)[form]
+    hu = chest_hu(SHAPE).astype(np.float64) // 2 * 2
+    hu[outside] = -1000
+    recipe = Recipe(shape=(12, 10, 6))
+    expected = prepare(make_scan("air.nii", ((hu - inter) / slope).astype(dtype), slope=slope, inter=inter), recipe)
+    hu[outside] = filling
+    found = prepare(make_scan("a.nii", ((hu - inter) / slope).astype(dtype), slope=slope, inter=inter), recipe)
+    assert (found.record.padding, found.record.nonfinite) == (outside.sum(), 0)
+    assert found.volume.tobytes() == expected.volume.tobytes()
+    assert found.record.hu_quantile[0] > -1100
+    assert expected.record.padding == 0
+
+
+def test_the_quantiles_are_those_of_what_the_scanner_measured(make_scan):
+    outside = fields_of_view(SHAPE)["cylinder"]
+    hu = chest_hu(SHAPE)
+    expected = np.quantile(hu[~outside], HU_QUANTILES)
+    hu[outside] = -2000
+    assert prepare(make_scan(array=hu), Recipe()).record.hu_quantile == pytest.approx(expected, abs=0.01)
+
+
+@pytest.mark.parametrize("slab_voxels", [1, 50, 700, 1 << 17])
+def test_padding_is_counted_the_same_however_the_file_is_cut_into_slabs(make_scan, monkeypatch, slab_voxels):
+    masks = fields_of_view(SHAPE)
+    hu = chest_hu(SHAPE).astype(np.float32)
+    hu[masks["cylinder"]] = -2000
+    hu[masks["end slices"]] = np.nan
+    hu[10:12, 8:10, 5] = np.nan
+    hu[masks["rim"]] = np.nan
+    monkeypatch.setattr("ctprep.scans.readers.slabs.SLAB_VOXELS", slab_voxels)
+    record = prepare(make_scan(array=hu), Recipe()).record
+    assert record.nonfinite == 4
+    assert record.padding == (masks["cylinder"] | masks["end slices"] | masks["rim"]).sum()
+
+
+def test_a_window_that_reaches_below_padding_holds_no_padding(make_scan):
+    hu = chest_hu(SHAPE)
+    hu[:2] = -2000
+    volume = prepare(make_scan(array=hu), Recipe(shape=SHAPE, window=(-3000, 400))).volume
+    assert (volume[-2:] == 0).all()  # the file runs right to left
+    assert volume[:-2].min() > 0.5
+
+
+@pytest.mark.parametrize("lost", [np.s_[8:12, 8:12, 3:9], np.s_[:, :, 5], np.s_[:, 10], np.s_[10]], ids=str)
+def test_nan_within_the_field_of_view_rejects_a_scan_unless_it_is_accepted(make_scan, lost):
+    hu = chest_hu(SHAPE).astype(np.float32)
+    hu[lost] = np.nan
+    path = make_scan(array=hu)
+    with pytest.raises(NonFinite, match="NaN or infinite"):
+        prepare(path, Recipe())
+    record = prepare(path, Recipe(), accept=["non-finite"]).record
+    assert (record.nonfinite, record.padding) == (np.isnan(hu).sum(), 0)
+    assert record.accepted == "non-finite"
+
+
+@pytest.mark.parametrize("filling", [None, -2000, -3024, -32768, -1024, 0])
+@pytest.mark.parametrize("offset", [1000, 1024])
+def test_a_missing_intercept_is_named_whatever_the_padding(make_scan, offset, filling):
+    hu = chest_hu((48, 40, 24)) + offset
+    if filling is not None:
+        hu[fields_of_view(hu.shape)["cylinder"]] = filling
+    path = make_scan(array=hu.astype(np.int16))
+    air = r"-?\d" if offset == 1000 else r"2\d"
+    with pytest.raises(
+        NotHounsfield,
+        match=rf"air lies at {air}, expected near -1000: .*missing {offset}\); write scl_inter = -{offset} ",
+    ):
+        prepare(path, Recipe())
+    assert prepare(path, Recipe(), accept=["not-hu"]).record.accepted == "not-hu"
+
+
+def test_the_intercept_that_is_named_mends_the_scan(make_scan):
+    hu = chest_hu((48, 40, 24))
+    expected = prepare(make_scan("hu.nii", hu), Recipe())
+    with pytest.raises(NotHounsfield, match="write scl_inter = -1024 into it"):
+        prepare(make_scan("a.nii", (hu * 2 + 2048).astype(np.int16), slope=0.5), Recipe())
+    mended = prepare(make_scan("b.nii", (hu * 2 + 2048).astype(np.int16), slope=0.5, inter=-1024.0), Recipe())
+    assert np.array_equal(mended.volume, expected.volume)
+
+
+def test_an_intercept_applied_twice_is_named(make_scan):
+    with pytest.raises(NotHounsfield, match=r"air lies at -20.*write scl_inter = 1024 into it"):
+        prepare(make_scan(array=chest_hu((48, 40, 24)) - 1024), Recipe())
+
+
+def test_a_scan_of_few_slices_or_millimetres_is_rejected(make_scan):
+    for name, slices, thickness in (("one", 1, 8.0), ("five thin", 5, 1.0), ("seven", 7, 8.0), ("a slab", 20, 0.1)):
+        affine = np.diag([-1.5, 1.5, thickness, 1.0])
+        path = make_scan(f"{name}.nii", chest_hu((24, 20, slices)), affine=affine)
+        with pytest.raises(Coverage, match=f"over {slices * thickness:.3g} mm from feet to head in {slices} slice"):
+            prepare(path, Recipe())
+    coronal = np.array([[-1.5, 0, 0, 0], [0, 0, 1.5, 0], [0, 2.0, 0, 0], [0, 0, 0, 1]])
+    with pytest.raises(Coverage):
+        prepare(make_scan("coronal.nii", chest_hu((24, 4, 60)), affine=coronal), Recipe())
+    whole = make_scan("short.nii", chest_hu((24, 20, 8)), affine=np.diag([-1.5, 1.5, 5.0, 1.0]))
+    assert prepare(whole, Recipe()).record.accepted == ""
+    one = make_scan("accepted.nii", chest_hu((24, 20, 1)))
+    assert prepare(one, Recipe(), accept=["coverage", "not-hu"]).record.accepted == "coverage"

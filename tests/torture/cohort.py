@@ -233,4 +233,4 @@ def make_history(parent: Path, name: str, *, write: Write = convert) -> History:
 
 def add_scan(raw: Path, number: int, *, seed: int | None = None) -> None:
     seed = number if seed is None else seed
-    write_scan(raw / f"CT-{number % 2}" / f"s{number}.nii.gz", chest_hu((8, 8, 6), seed=seed))
+    write_scan(raw / f"CT-{number % 2}" / f"s{number}.nii.gz", chest_hu((8, 8, 8), seed=seed))

@@ -247,7 +247,7 @@ def _outcome(sample: Any, recipe: Recipe, folder: Path, watch: Stopwatch, read: 
     try:
         with watch.turn(), no_hang(), warnings.catch_warnings():
             warnings.simplefilter("error")
-            prepared = prepare(path, recipe)
+            prepared = prepare(path, recipe, accept=["coverage"])
     except BadScan as error:
         said = str(error)
         return error.code if said.isprintable() and said.startswith("scan.") else f"unprintable: {said!r}"

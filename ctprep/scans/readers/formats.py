@@ -59,14 +59,14 @@ class Format:
     shown : str
         The suffixes as a message says them.
     reader : callable
-        Opens a scan, or raises the `BadScan` that says why not.
+        Opens a scan, given its path and an orientation should it say none, or raises the `BadScan` that says why not.
     files : callable
         Gives the files of a scan in the order in which they are hashed, or raises `BadScan`.
     """
 
     suffixes: tuple[str, ...]
     shown: str
-    reader: Callable[[Path], ScanReader]
+    reader: Callable[[Path, str], ScanReader]
     files: Callable[[Path], tuple[Path, ...]]
 
 
@@ -83,7 +83,7 @@ SUFFIX = re.compile(
 SUFFIXES = ", ".join(each.shown for each in FORMATS)
 
 
-def open_reader(path: str | os.PathLike[str]) -> ScanReader:
+def open_reader(path: str | os.PathLike[str], *, orientation: str = "") -> ScanReader:
     """Open a scan with the reader of its format.
 
     Raises
@@ -91,10 +91,10 @@ def open_reader(path: str | os.PathLike[str]) -> ScanReader:
     BadScan
         One child per reason, see `ctprep.errors`.
     """
-    return format_of(Path(path)).reader(Path(path))
+    return format_of(Path(path)).reader(Path(path), orientation)
 
 
-def read_header(path: str | os.PathLike[str]) -> ScanHeader:
+def read_header(path: str | os.PathLike[str], *, orientation: str = "") -> ScanHeader:
     """Return the judged header of a scan, reading no voxel.
 
     Raises
@@ -102,7 +102,7 @@ def read_header(path: str | os.PathLike[str]) -> ScanHeader:
     BadScan
         One child per reason, see `ctprep.errors`.
     """
-    with open_reader(path) as reader:
+    with open_reader(path, orientation=orientation) as reader:
         return reader.header
 
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -38,12 +38,22 @@ class ScanHeader:
         Of the stored values, with the file's byte order.
     slope, inter : float
         HU is `stored * slope + inter`.
+    stated_orientation : str
+        What the user stated, where the file does not say which way its axes run and that was taken.
+    conflict : str
+        How two statements of the header on its axes differ, where they do; the sform of a NIfTI is taken.
     """
 
     grid: VoxelGrid
     dtype: np.dtype
     slope: float
     inter: float
+    stated_orientation: str = field(default="", kw_only=True)
+    conflict: str = field(default="", kw_only=True)
+
+    def way_to_subtract(self, hu: float) -> str:
+        """Say how a user of this format makes all HU of the file lower."""
+        return f"{'subtract' if hu > 0 else 'add'} {abs(hu):g} {'from' if hu > 0 else 'to'} its values"
 
     @property
     def slice_bytes(self) -> int:

@@ -19,7 +19,7 @@ class MetaImageReader(SlabReader):
     def _find_voxels(self) -> tuple[ScanHeader, VoxelPlace]:
         source = self._open(self.path)
         text, rest = split_text(read_at_most(source.stream, MAX_TEXT_BYTES), self.path)
-        header = parse_text(text, self.path)
+        header = parse_text(text, self.path, orientation=self.orientation)
         _judge_name(header, self.path)
         if header.voxel_file is None:
             source.unread(rest)
@@ -57,7 +57,7 @@ def metaimage_files(path: Path) -> tuple[Path, ...]:
         return (path,)
     with translated_errors(path), open_scan(path, FORMAT_NAME) as file:
         text, _ = split_text(read_at_most(file, MAX_TEXT_BYTES), path)
-    header = parse_text(text, path)
+    header = parse_text(text, path, orientation="LPS")  # which it need not say to name its voxels' file
     return (path,) if header.voxel_file is None else (path, _voxel_file_of(path, header))
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from ctprep.errors import BadGeometry, NotHounsfield, NotThreeD, Unreadable, UnsupportedDtype
 from ctprep.scans.readers.header import MAX_EXTENSION, ScanHeader, judge_affine, judge_dtype, judge_shape
-from ctprep.volume.grid import VoxelGrid
+from ctprep.volume.grid import Triple, VoxelGrid, affine_of_orientation
 
 MAX_TEXT_BYTES = 64 << 10
 """Bytes of the text, and of a `.mhd`; ITK writes less than one KB."""
@@ -92,8 +92,8 @@ def split_text(content: bytes, path: Path) -> tuple[bytes, bytes]:
     return content[: end.end()], content[end.end() :]
 
 
-def parse_text(text: bytes, path: Path) -> MetaImageHeader:
-    """Judge a header.
+def parse_text(text: bytes, path: Path, *, orientation: str = "") -> MetaImageHeader:
+    """Judge a header; `orientation` is taken where it names no direction of its axes.
 
     Raises
     ------
@@ -109,14 +109,17 @@ def parse_text(text: bytes, path: Path) -> MetaImageHeader:
             f"{path.name}: has the shape {shape} and NDims {fields.get('NDims')}, expected one volume of three axes; "
             "split it or repair its header"
         )
-    grid = VoxelGrid(judge_shape(shape, dtype, path), _affine_of(fields, path))
+    volume = judge_shape(shape, dtype, path)
+    is_stated = orientation != "" and _one_of(fields, ORIENTATION, path) is None
+    affine = _stated_affine(fields, volume, orientation, path) if is_stated else _affine_of(fields, path)
     compressed = _is_true(fields, "CompressedData", path, default=False)
     compressed_bytes = _integer(fields, "CompressedDataSize", path) if compressed else 0
     return MetaImageHeader(
-        grid,
+        VoxelGrid(volume, affine),
         dtype,
         slope=1.0,
         inter=0.0,
+        stated_orientation=orientation if is_stated else "",
         voxel_file=_voxel_file_of(fields, path),
         compressed=compressed,
         compressed_bytes=compressed_bytes or None,
@@ -179,15 +182,12 @@ def _affine_of(fields: Fields, path: Path) -> np.ndarray:
     if orientation is None:
         raise BadGeometry(
             f"{path.name}: has no {ORIENTATION[0]}, so left and right are unknown; add it, 1 0 0 0 1 0 0 0 1 where its "
-            "axes run to the left, posterior and superior"
+            "axes run to the left, posterior and superior, or state which way they run with --orientation, as in LPS"
         )
     if position is None:
         raise BadGeometry(f"{path.name}: has no {POSITION[0]}, so its place is unknown; add it, 0 0 0 if it is")
-    spacing_name = next((name for name in SPACING if name in fields), SPACING[0])
     directions = _numbers(fields, orientation, path, count=9)
-    spacing = _numbers(fields, spacing_name, path, count=3)
-    if min(spacing) <= 0:
-        raise BadGeometry(f"{path.name}: its {spacing_name} is {fields[spacing_name]}, expected mm above 0; repair it")
+    spacing = _spacing_of(fields, path)
     lps_from_voxel = np.eye(4)
     with np.errstate(all="ignore"):  # what is not finite is judged below
         lps_from_voxel[:3, :3] = np.reshape(directions, (3, 3)).T * spacing  # a row of the text is an axis of the file
@@ -195,6 +195,21 @@ def _affine_of(fields: Fields, path: Path) -> np.ndarray:
         affine = RAS_FROM_LPS @ lps_from_voxel
     judge_affine(affine, path)
     return affine
+
+
+def _stated_affine(fields: Fields, shape: Triple, orientation: str, path: Path) -> np.ndarray:
+    """Return the affine of axes of which only the orientation and the spacing are known: the centre is the origin."""
+    affine = affine_of_orientation(orientation, _spacing_of(fields, path), shape)
+    judge_affine(affine, path)
+    return affine
+
+
+def _spacing_of(fields: Fields, path: Path) -> list[float]:
+    name = next((name for name in SPACING if name in fields), SPACING[0])
+    spacing = _numbers(fields, name, path, count=3)
+    if min(spacing) <= 0:
+        raise BadGeometry(f"{path.name}: its {name} is {fields[name]}, expected mm above 0; repair it")
+    return spacing
 
 
 def _voxel_file_of(fields: Fields, path: Path) -> str | None:

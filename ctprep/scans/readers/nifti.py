@@ -25,7 +25,7 @@ class NiftiReader(SlabReader):
 
     def _find_voxels(self) -> tuple[ScanHeader, VoxelPlace]:
         source = self._open_inflated(self.path)
-        header = parse_header(source.stream, self.path)
+        header = parse_header(source.stream, self.path, orientation=self.orientation)
         _judge_kind(header, self.path)
         if not header.has_own_file:
             return header, VoxelPlace(source, header.offset, passed=header.header_bytes)

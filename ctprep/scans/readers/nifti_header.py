@@ -21,7 +21,7 @@ from ctprep.errors import (
 )
 from ctprep.scans.readers.header import MAX_EXTENSION, ScanHeader, judge_affine, judge_dtype, judge_shape
 from ctprep.scans.readers.mistaken import what_is
-from ctprep.volume.grid import Triple, VoxelGrid
+from ctprep.volume.grid import Triple, VoxelGrid, affine_of_orientation
 
 MAX_FORM_CODE = 5
 """Of an sform or qform: NIFTI_XFORM_TEMPLATE_OTHER."""
@@ -45,15 +45,30 @@ class NiftiHeader(ScanHeader):
         Bytes of the header itself.
     has_own_file : bool
         The voxels are in the `.img` file beside this `.hdr`.
+    is_scaled : bool
+        It has a slope; without one, its intercept says nothing.
     """
 
     offset: int
     header_bytes: int
     has_own_file: bool
+    is_scaled: bool
+
+    def way_to_subtract(self, hu: float) -> str:
+        slope = "" if self.is_scaled else "scl_slope = 1 and "
+        return f"write {slope}scl_inter = {self.inter - hu:g} into it"
 
 
-def parse_header(stream: BinaryIO, path: Path) -> NiftiHeader:
+def parse_header(stream: BinaryIO, path: Path, *, orientation: str = "") -> NiftiHeader:
     """Read and judge the header at the beginning of a stream.
+
+    Parameters
+    ----------
+    stream : binary file
+    path : Path
+        Names the scan in messages.
+    orientation : str
+        What is taken where the header has neither sform nor qform; see `stated_affine`.
 
     Raises
     ------
@@ -62,11 +77,18 @@ def parse_header(stream: BinaryIO, path: Path) -> NiftiHeader:
     """
     header = _nibabel_header(stream, path)
     dtype = _dtype_of(header, path)
-    grid = VoxelGrid(_shape_of(header, path, dtype), _affine_of(header, path))
-    slope, inter = _scaling_of(header, path)
+    shape = _shape_of(header, path, dtype)
+    is_stated = orientation != "" and not any(_form_codes(header, path))
+    affine = _stated_affine(header, shape, orientation, path) if is_stated else _affine_of(header, path)
+    grid = VoxelGrid(shape, affine)
+    slope, inter, is_scaled = _scaling_of(header, path)
     has_own_file = header["magic"].item() == header.pair_magic
     offset = _offset_of(header, path, has_own_file)
-    return NiftiHeader(grid, dtype, slope, inter, offset, header.sizeof_hdr, has_own_file)
+    choices = {"stated_orientation": orientation if is_stated else "", "conflict": _conflict_of(header, shape)}
+    return NiftiHeader(
+        grid, dtype, slope, inter, **choices, offset=offset, header_bytes=header.sizeof_hdr,
+        has_own_file=has_own_file, is_scaled=is_scaled,
+    )  # fmt: skip
 
 
 def _nibabel_header(stream: BinaryIO, path: Path) -> nibabel.Nifti1Header:
@@ -115,15 +137,22 @@ def _shape_of(header: nibabel.Nifti1Header, path: Path, dtype: np.dtype) -> Trip
     return judge_shape(sides[:n_axes], dtype, path)
 
 
-def _affine_of(header: nibabel.Nifti1Header, path: Path) -> np.ndarray:
+def _form_codes(header: nibabel.Nifti1Header, path: Path) -> tuple[int, int]:
     codes = int(header["sform_code"]), int(header["qform_code"])
     if not all(0 <= code <= MAX_FORM_CODE for code in codes):  # which readers take for none, or for any
         raise BadGeometry(
             f"{path.name}: its sform and qform have the codes {codes[0]} and {codes[1]}, NIfTI has 0 to "
             f"{MAX_FORM_CODE}; repair its header"
         )
-    if not any(codes):
-        raise BadGeometry(f"{path.name}: has neither sform nor qform, so left and right are unknown; set one of them")
+    return codes
+
+
+def _affine_of(header: nibabel.Nifti1Header, path: Path) -> np.ndarray:
+    if not any(_form_codes(header, path)):
+        raise BadGeometry(
+            f"{path.name}: has neither sform nor qform, so left and right are unknown; set one of them, or state which "
+            "way its axes run with --orientation, as in LPS"
+        )
     try:
         with np.errstate(all="ignore"):  # what is not finite is judged below
             affine = np.asarray(header.get_best_affine(), np.float64)
@@ -133,7 +162,36 @@ def _affine_of(header: nibabel.Nifti1Header, path: Path) -> np.ndarray:
     return affine
 
 
-def _scaling_of(header: nibabel.Nifti1Header, path: Path) -> tuple[float, float]:
+def _stated_affine(header: nibabel.Nifti1Header, shape: Triple, orientation: str, path: Path) -> np.ndarray:
+    """Return the affine of axes of which only the orientation and the spacing are known: the centre is the origin."""
+    spacing = [abs(float(mm)) for mm in header["pixdim"][1:4]]
+    affine = affine_of_orientation(orientation, spacing, shape)
+    judge_affine(affine, path)
+    return affine
+
+
+def _conflict_of(header: nibabel.Nifti1Header, shape: Triple) -> str:
+    """Say how the qform differs from the sform, which is taken, where a corner may lie a voxel or more elsewhere."""
+    if not (int(header["sform_code"]) and int(header["qform_code"])):
+        return ""
+    try:
+        with np.errstate(all="ignore"):
+            sform, qform = header.get_sform(), np.asarray(header.get_qform(), np.float64)
+    except (HeaderDataError, ValueError, np.linalg.LinAlgError):
+        return "its qform is unusable"
+    farthest = (*(side - 1 for side in shape), 1)
+    with np.errstate(all="ignore"):
+        apart = (np.abs(sform - qform)[:3] @ farthest).max()
+    if apart < min(VoxelGrid(shape, sform).spacing_mm):
+        return ""
+    if not np.isfinite(qform).all() or np.linalg.matrix_rank(qform[:3, :3]) < 3:
+        return "its qform is unusable"
+    names = VoxelGrid(shape, sform).orientation, VoxelGrid(shape, qform).orientation
+    return f"{names[0]} and {names[1]}" if names[0] != names[1] else f"{names[0]}, up to {apart:.3g} mm apart"
+
+
+def _scaling_of(header: nibabel.Nifti1Header, path: Path) -> tuple[float, float, bool]:
+    """Return slope and intercept, and whether the header has any."""
     try:
         slope, inter = header.get_slope_inter()
         if math.isinf(header["scl_slope"]):  # which nibabel takes for no slope at all
@@ -141,12 +199,12 @@ def _scaling_of(header: nibabel.Nifti1Header, path: Path) -> tuple[float, float]
     except HeaderDataError as error:
         raise NotHounsfield(f"{path.name}: has no usable slope and intercept ({error}); repair its header") from None
     if slope is None:
-        return 1.0, 0.0
+        return 1.0, 0.0, False
     if not SLOPE_RANGE[0] <= abs(slope) <= SLOPE_RANGE[1]:
         raise NotHounsfield(f"{path.name}: its slope is {slope:g}, which no CT has; repair its header")
     if abs(inter) > MAX_INTERCEPT:
         raise NotHounsfield(f"{path.name}: its intercept is {inter:g}, which no CT has; repair its header")
-    return float(slope), float(inter)
+    return float(slope), float(inter), True
 
 
 def _offset_of(header: nibabel.Nifti1Header, path: Path, has_own_file: bool) -> int:

@@ -58,6 +58,8 @@ class SlabReader(ABC):
     ----------
     path : path
         The scan's file, or that of its header.
+    orientation : str
+        Three letters such as LPS: which way its axes run, should the header not say it.
 
     Raises
     ------
@@ -67,8 +69,9 @@ class SlabReader(ABC):
 
     format_name: ClassVar[str]
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], orientation: str = "") -> None:
         self.path = Path(path)
+        self.orientation = orientation
         self._sources: list[ByteSource] = []
         with contextlib.ExitStack() as on_error:
             on_error.callback(self.close)

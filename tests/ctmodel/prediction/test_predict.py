@@ -1,15 +1,19 @@
 """A raw file gets the probability that its volume in the store got, whatever else is asked beside it."""
 
 import gzip
+import re
 
 import numpy as np
 import pytest
 
+import cli
 from ctmodel.data.batches import open_volumes
 from ctmodel.errors import RunMissing
 from ctmodel.prediction.inference import load_predictor
 from ctmodel.prediction.predict import predict
 from ctmodel.run.run_folder import Run
+from ctprep.errors import CatalogError
+from tests.conftest import chest_hu, write_scan
 
 
 def saved_probabilities(run):
@@ -74,3 +78,44 @@ def test_a_compressed_and_a_plain_file_are_predicted_alike(finished, cohort, tmp
     plain.write_bytes(gzip.decompress(cohort.files[0].read_bytes()))
     compressed, uncompressed = predict(finished.run, [cohort.files[0], plain])
     assert compressed.probabilities == uncompressed.probabilities
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """A CT that somebody scaled to eight bits."""
+    return write_scan(tmp_path / "p.nii.gz", np.clip((chest_hu() + 1000) / 1400 * 255, 0, 255).astype(np.uint8))
+
+
+def test_a_rejection_advises_only_options_that_the_command_has(finished, tmp_path, picture):
+    slab = write_scan(tmp_path / "slab.nii.gz", chest_hu((24, 20, 3)))
+    lost = write_scan(tmp_path / "lost.nii")
+    content = bytearray(lost.read_bytes())
+    content[252:256] = bytes(4)  # the codes of qform and sform
+    lost.write_bytes(content)
+    rejected = predict(finished.run, [picture, slab, lost])
+    assert [one.code for one in rejected] == ["not-hu", "coverage", "geometry"]
+    assert "8 bits a voxel" in rejected[0].reason
+    has = {option for parameter in cli.ctmodel.commands["predict"].params for option in parameter.opts}
+    for one in rejected:
+        advised = set(re.findall(r"--[a-z-]+", one.reason))
+        assert advised
+        assert advised <= has
+
+
+def test_what_is_accepted_of_one_file_is_accepted_of_no_other(finished, tmp_path, picture):
+    other = tmp_path / "q.nii.gz"
+    other.write_bytes(picture.read_bytes())
+    accepted, rejected = predict(finished.run, [picture, other], accept={str(picture): "not-hu"})
+    assert (accepted.code, rejected.code) == (None, "not-hu")
+    with pytest.raises(CatalogError, match="names no scan of the files given"):
+        predict(finished.run, [picture], accept={"another.nii": "not-hu"})
+
+
+def test_a_file_without_orientation_is_predicted_with_the_one_that_is_stated(finished, tmp_path):
+    said = write_scan(tmp_path / "said.nii")
+    lost = tmp_path / "lost.nii"
+    content = bytearray(said.read_bytes())
+    content[252:256] = bytes(4)
+    lost.write_bytes(content)
+    expected, found = predict(finished.run, [said, lost], orientation="LAS")
+    assert found.probabilities == expected.probabilities

@@ -434,10 +434,10 @@ def test_an_unforeseen_failure_of_one_scan_does_not_stop_the_others(raw, tmp_pat
     module = sys.modules["ctprep.conversion.scan_task"]
     prepare = module.prepare
 
-    def failing(path, recipe):
+    def failing(path, recipe, **choices):
         if path.name == "study_0002.nii.gz":
             raise ZeroDivisionError("a defect")
-        return prepare(path, recipe)
+        return prepare(path, recipe, **choices)
 
     monkeypatch.setattr(module, "prepare", failing)
     done = convert(raw, tmp_path / "out.zarr")

@@ -5,6 +5,7 @@ import os
 import threading
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 
 from ctprep.conversion import observe
@@ -23,6 +24,10 @@ RECIPE = Recipe(shape=(4, 4, 4))
 SCANS = 100
 
 
+WHOLE_CHEST = np.diag([-14.0, 14.0, 25.0, 1.0])
+"""Of a scan of which there is nothing to remark."""
+
+
 @contextmanager
 def counted(counts, total, doing):
     counts.append((doing, total))
@@ -34,15 +39,15 @@ def stock(tmp_path):
     """Return what is known of a store whose scans were removed, renamed, edited, touched, damaged and added to."""
     raw, out = tmp_path / "raw", tmp_path / "out.zarr"
     for number in range(SCANS):
-        write_scan(raw / f"{number:03}.nii", seed=number)
+        write_scan(raw / f"{number:03}.nii", seed=number, affine=WHOLE_CHEST)
     convert(raw, out, recipe=RECIPE, scheduler="synchronous")
     for number in range(0, SCANS, 7):
         (raw / f"{number:03}.nii").unlink()
     for number in range(1, SCANS, 7):
         (raw / f"{number:03}.nii").rename(raw / f"{number:03}-renamed.nii")
-        write_scan(raw / f"{number:03}-new.nii", seed=SCANS + number)
+        write_scan(raw / f"{number:03}-new.nii", seed=SCANS + number, affine=WHOLE_CHEST)
     for number in range(2, SCANS, 7):
-        write_scan(raw / f"{number:03}.nii", seed=SCANS + number)
+        write_scan(raw / f"{number:03}.nii", seed=SCANS + number, affine=WHOLE_CHEST)
     for number in range(3, SCANS, 7):
         os.utime(raw / f"{number:03}.nii", (1, 1))
     for number in range(4, SCANS, 7):
@@ -52,7 +57,7 @@ def stock(tmp_path):
     staging = Staging(out)
     work = WorkFolder(staging.work(RECIPE.digest))
     most = most_chunk_bytes(RECIPE.shape, RECIPE.dtype)
-    return ExistingVolumes(open_store(out), work, load_remembered(staging.sources), most)
+    return ExistingVolumes(open_store(out), work, load_remembered(staging.sources), most, RECIPE)
 
 
 @pytest.mark.parametrize("workers", [2, 5, 64])
@@ -98,7 +103,7 @@ def test_an_error_that_is_no_scan_s_ends_the_look(tmp_path, stock, monkeypatch):
 def test_contents_decide_where_nothing_is_remembered(tmp_path):
     raw, out = tmp_path / "raw", tmp_path / "out.zarr"
     for number in range(40):
-        write_scan(raw / f"{number:03}.nii.gz", seed=number)
+        write_scan(raw / f"{number:03}.nii.gz", seed=number, affine=WHOLE_CHEST)
     convert(raw, out, recipe=RECIPE)
     remembered = load_remembered(Staging(out).sources)
     Staging(out).sources.unlink()

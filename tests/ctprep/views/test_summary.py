@@ -10,7 +10,8 @@ from tests.conftest import chest_hu, write_scan
 
 def test_a_summary_counts_what_is_there(raw, tmp_path):
     hu = chest_hu().astype(np.float32)
-    hu[0, 0, 0] = np.nan
+    hu[12, 10, 6] = np.nan
+    hu[0, 0] = np.nan
     write_scan(raw / "loose.nii", hu, affine=np.diag([-2.0, -2.0, 9.0, 1.0]))
     (raw / "CT-0" / "bad.nii").write_bytes(b"text")
     summary = summarize(ctprep.convert(raw, tmp_path / "out.zarr", recipe=Recipe(shape=(8, 8, 4))).store)
@@ -20,7 +21,9 @@ def test_a_summary_counts_what_is_there(raw, tmp_path):
     assert summary["rejected"] == {"unreadable": 1}
     assert summary["source_spacing_mm"] == [[1.5, 1.5, 5.0], [2.0, 2.0, 9.0]]
     assert summary["source_orientation"] == {"LAS": 6, "LPS": 1}
-    assert summary["nonfinite_voxels"] == 1
+    assert (summary["nonfinite_voxels"], summary["padding_voxels"]) == (1, 12)
+    assert summary["unusual_coverage"] == {"narrow": 7, "short": 7}
+    assert "accepted" not in summary
     assert len(summary["digest"]) == 64
 
 

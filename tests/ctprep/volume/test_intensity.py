@@ -14,7 +14,6 @@ from ctprep.volume.intensity import (
     sorted_finite,
     stored_from_unit,
     unit_from_stored,
-    why_not_hu,
 )
 
 fractions = st.sampled_from([0.0, 0.25, 0.5])
@@ -82,18 +81,3 @@ def test_the_values_given_are_kept_unless_they_may_be_overwritten():
         hu = np.array([-100, 0, 100], dtype)
         StoredWindow(-50, 50).above_air(hu)
         assert hu.tolist() == [-100, 0, 100]
-
-
-@pytest.mark.parametrize(
-    ("change", "why"),
-    [
-        (lambda hu: hu + 1024, "no air"),  # the intercept was lost
-        (lambda hu: hu - 1024, "no soft tissue"),  # it was applied twice
-        (lambda hu: (hu + 1000) / 1400, "no air"),  # already scaled
-        (lambda hu: hu * 100, "values reach"),
-    ],
-)
-def test_values_that_cannot_be_hu_are_told_apart(change, why):
-    chest = np.array([-1000.0] * 50 + [-850.0] * 20 + [40.0] * 30)  # ascending
-    assert why_not_hu(chest) is None
-    assert why_not_hu(change(chest)).startswith(why)
