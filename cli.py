@@ -6,11 +6,13 @@ Nothing heavy is imported before a command runs, so that help is instant.
 import faulthandler
 import json
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from difflib import get_close_matches
 from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
@@ -55,6 +57,18 @@ class Group(click.Group):
         """Run one command and end the process; Ctrl-C and `kill` end it in one line, and its worker processes too."""
         with ending_on_signals(_say_interrupted):
             return super().__call__(*args, **kwargs)
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Find a command; where there is none of a name, show those that could be meant."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError:
+            if self.get_command(ctx, args[0]):
+                raise
+            other = next((group for group in (ctprep, ctmodel) if args[0] in group.commands), None)
+            near = get_close_matches(args[0], [*self.commands, "help"]) or list(self.commands)
+            meant = [f"{other.name} {args[0]}"] if other else ["--help" if name == "help" else name for name in near]
+            ctx.fail(f"{args[0]!r} is not a command of {self.name}. Did you mean: {', '.join(meant)}?")
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -135,9 +149,9 @@ def say(line: str, *, err: bool = False) -> None:
         click.echo(printable(line), err=err)
 
 
-def show(result: Any, as_json: bool, *, err: bool = False) -> None:
+def show(result: Any, as_json: bool, *, err: bool = False, lines: Callable[[], list[str]] | None = None) -> None:
     """Print what a result says of itself: as lines for people, or as JSON for programs."""
-    for line in [json.dumps(result.to_dict(), allow_nan=False)] if as_json else result.lines():
+    for line in [json.dumps(result.to_dict(), allow_nan=False)] if as_json else (lines or result.lines)():
         say(line, err=err and not as_json)
 
 
@@ -191,7 +205,7 @@ def spacing(_ctx: click.Context, _param: click.Parameter, text: str | None) -> t
     if text is None:
         return None
     try:
-        sizes = tuple(map(float, text.split("x")))
+        sizes = tuple(map(float, re.split("[x, ]", text)))
     except ValueError:
         sizes = ()
     if len(sizes) not in (1, 3):
@@ -222,6 +236,8 @@ def _option(name: str, setting: Setting, *, flag: str = "", **special: Any) -> D
         flag += f"/--no-{flag[2:]}"
     nargs = len(setting.default) if isinstance(setting.default, tuple) else 1
     known = {"type": _kind_of(setting), "nargs": nargs, "default": setting.default, "help": setting.about}
+    if setting.beside:
+        known |= {"type": str, "metavar": f"[{'|'.join([*setting.choices, setting.beside])}]"}
     return click.option(flag, name, show_default=True, **known | special)
 
 
@@ -367,11 +383,20 @@ def phantom(raw: Path, masks: Path | None, workers: int | None, **typed: Any) ->
 
 @ctprep.command()
 @conversion_options
-def plan(raw: Path, out: Path, as_json: bool, rebuild: bool, **typed: Any) -> None:
-    """Show what convert would do with each scan of RAW, and why. Nothing is written."""
+@click.option("--csv", "as_csv", is_flag=True, help="Print a table of all scans as CSV.")
+def plan(raw: Path, out: Path, as_json: bool, as_csv: bool, rebuild: bool, **typed: Any) -> None:
+    """Show what convert would do with the scans of RAW, what it infers of them, and why. Nothing is written.
+
+    The headers are read, not the voxels. --json and --csv have a row for each scan.
+    """
+    if as_json and as_csv:
+        raise click.UsageError("--json and --csv exclude each other; leave one out")
     recipe = chosen(Recipe, typed)
     catalog = preparation.find_scans(raw, **typed)
-    show(preparation.plan_conversion(catalog, out, recipe=recipe, rebuild=rebuild, progress=progress_bar), as_json)
+    planned = preparation.plan_conversion(catalog, out, recipe=recipe, rebuild=rebuild, progress=progress_bar)
+    for note in planned.notes if as_csv else ():
+        say(f"note: {note}", err=True)
+    show(planned, as_json, lines=planned.csv_lines if as_csv else planned.lines)
 
 
 @ctprep.command()
@@ -436,18 +461,21 @@ def verify(store: Path, raw: Path | None, sample: int | None, every: bool, as_js
 @ctprep.command()
 @click.argument("store", type=PATH)
 @click.argument("scan")
-@click.option("--out", type=PATH, help="File to write.  [default: the name of the scan, in the current folder]")
+@click.option("--out", type=PATH, help="File to write.  [default: the id with _ for /, in the current folder]")
 def export(store: Path, scan: str, out: Path | None) -> None:
-    """Write one volume of STORE as NIfTI, in HU, with its affine."""
-    say(str(preparation.export(store, scan, out or Path(scan.rpartition("/")[2] + ".nii.gz"))))
+    """Write one volume of STORE as NIfTI, in HU, with its affine.
+
+    SCAN is its id, with or without a suffix, or the end of an id that no other has.
+    """
+    say(str(preparation.export(store, scan, out)))
 
 
 @ctprep.command()
 @click.argument("store", type=PATH)
-@click.argument("out", type=PATH)
+@click.argument("out", type=PATH, required=False)
 @click.option("--scans-per-class", type=click.IntRange(min=1), help="Number of scans of each class.  [default: 6]")
-def montage(store: Path, out: Path, scans_per_class: int | None) -> None:
-    """Draw slices of some scans of every class of STORE into the picture OUT.png."""
+def montage(store: Path, out: Path | None, scans_per_class: int | None) -> None:
+    """Draw slices of some scans of every class of STORE into the picture OUT.png, or one with the store's name."""
     say(str(preparation.montage(store, out, **given(scans_per_class=scans_per_class))))
 
 

@@ -10,6 +10,7 @@ from ctmodel.errors import SettingsError
 from ctprep.settings import check_settings, documented, setting
 
 THRESHOLDS = ("half", "validation")
+NETWORKS = ("compact", "founding", "lungs")
 PRECISIONS = ("auto", "float32", "bfloat16")
 STRATEGIES = ("auto", "none", "mirrored", "workers")
 STRENGTHS = ("off", "light", "strong")
@@ -44,7 +45,9 @@ class TrainSettings:
     network: str = setting(
         "lungs",
         "The network: lungs, which weighs fixed numbers of lung texture; compact, a small residual network; or "
-        "founding, the network of the founding study.",
+        "founding, the network of the founding study. Or a function of your own that returns a Keras model.",
+        choices=NETWORKS,
+        beside="MODULE:FUNCTION",
     )
     precision: str = setting(
         "auto",

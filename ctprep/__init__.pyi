@@ -1,7 +1,6 @@
 from .conversion.convert import Conversion as Conversion
 from .conversion.convert import convert as convert
-from .conversion.convert import plan_conversion as plan_conversion
-from .conversion.plan import Plan as Plan
+from .conversion.planning.plan import Plan as Plan
 from .errors import CTPrepError as CTPrepError
 from .preparation import prepare as prepare
 from .scans.catalog import Catalog as Catalog
@@ -12,5 +11,6 @@ from .store.verify import Verification as Verification
 from .store.verify import verify as verify
 from .views.export import export as export
 from .views.montage import montage as montage
+from .views.preview import plan_conversion as plan_conversion
 from .views.summary import summarize as summarize
 from .volume.recipe import Recipe as Recipe

@@ -37,6 +37,8 @@ class Setting:
         Whether the value must not be the minimum or the maximum itself.
     fixed : bool
         Whether the program decides it, so that no command has an option for it.
+    beside : str
+        What it may be beside the choices, as help says it, such as MODULE:FUNCTION: any text with a colon.
     """
 
     default: Any
@@ -46,11 +48,12 @@ class Setting:
     maximum: float | None = None
     exclusive: bool = False
     fixed: bool = False
+    beside: str = ""
 
     def accepts(self, value: Any) -> bool:
         """Tell whether a value is of the right type and within the limits."""
         if self.choices:
-            return value in self.choices
+            return value in self.choices or bool(self.beside and isinstance(value, str) and ":" in value)
         kind = type(self.default)
         if kind not in (int, float):
             return kind not in KINDS or isinstance(value, kind)
@@ -74,7 +77,7 @@ class Setting:
     def expected(self) -> str:
         """What a value must be, as an error says it."""
         if self.choices:
-            return f"one of {', '.join(self.choices)}"
+            return f"one of {', '.join(self.choices)}" + f", or {self.beside}" * bool(self.beside)
         return f"{KINDS[type(self.default)]} {self.limits}".rstrip()
 
 

@@ -29,7 +29,8 @@ OWNERS = {
 
 LAYERS = {
     "ctprep": (
-        ("views", "conversion", "phantom"),
+        ("views",),
+        ("conversion", "phantom"),
         ("store",),
         ("preparation",),
         ("scans",),
@@ -67,6 +68,7 @@ CTPREP_FOR_CTMODEL = {
     "scans.choices",
     "scans.scan",
     "settings",
+    "store.find",
     "store.store",
     "text",
     "volume.grid",

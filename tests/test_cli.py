@@ -1,6 +1,7 @@
 """What a user meets: exit codes, one clear line for each mistake, output for people and for programs."""
 
 import contextlib
+import csv
 import fcntl
 import inspect
 import json
@@ -74,7 +75,10 @@ def test_a_command_has_an_option_for_every_setting_with_its_default_and_help(lin
     assert known.keys() <= options.keys()
     for name, one in known.items():
         assert (options[name].default, options[name].help) == (one.default, one.about)
-        assert tuple(getattr(options[name].type, "choices", ())) == one.choices
+        if one.beside:
+            assert options[name].metavar == f"[{'|'.join([*one.choices, one.beside])}]"
+        else:
+            assert tuple(getattr(options[name].type, "choices", ())) == one.choices
         assert (getattr(options[name].type, "min", None), getattr(options[name].type, "max", None)) == (
             one.minimum,
             one.maximum,
@@ -143,14 +147,18 @@ def test_the_positive_class_is_named_where_nobody_chose_it(raw, type_in):
     assert "positive" not in type_in("ctprep plan raw out.zarr").stdout
 
 
-def test_a_plan_lists_every_scan(raw, type_in):
+def test_a_plan_is_for_people_and_for_programs(raw, type_in):
     (raw / "CT-0" / "bad.nii.gz").write_bytes(b"text")
     lines = type_in("ctprep plan raw out.zarr").stdout.splitlines()
-    notes = [line for line in lines if line.startswith("note: ")]
-    assert lines[len(notes)].startswith("reject  CT-0/bad  unreadable")
+    assert lines[-2].startswith("reject  CT-0/bad  class CT-0  unreadable")
     planned = json.loads(type_in("ctprep plan raw out.zarr --json").stdout)
     assert [row["action"] for row in planned["rows"]] == ["reject"] + ["convert"] * 6
-    assert planned["notes"] == [note.removeprefix("note: ") for note in notes]
+    assert [f"note: {note}" for note in planned["notes"]] == lines[: len(planned["notes"])]
+    table = type_in("ctprep plan raw out.zarr --csv")
+    assert [row["scan"] for row in csv.DictReader(table.stdout.splitlines())] == [
+        row["scan"] for row in planned["rows"]
+    ]
+    assert table.stderr.startswith("note: ")
 
 
 def test_info_is_for_people_and_for_programs(store, type_in):
@@ -174,10 +182,21 @@ def test_verify_lists_what_it_finds_and_says_so_with_its_exit_code(raw, store, t
 
 
 def test_a_spacing_may_be_one_number_or_three(raw, type_in):
-    for number, spacing in enumerate(("2", "2x2x5")):
+    for number, spacing in enumerate(("2", "2x2x5", "2,2,5")):
         assert type_in(f"ctprep convert raw {number}.zarr --spacing {spacing}").exit_code == 0
         recipe = json.loads(type_in(f"ctprep info {number}.zarr --json").stdout)["recipe"]
-        assert recipe["spacing_mm"] == ([2, 2, 2], [2, 2, 5])[number]
+        assert recipe["spacing_mm"] == ([2, 2, 2], [2, 2, 5], [2, 2, 5])[number]
+
+
+def test_export_and_montage_name_their_files_themselves_and_overwrite_none(store, type_in):
+    for name in ("CT-0/study_0001", "CT-0/study_0001.nii.gz", "study_0001", "study_0001.nii"):
+        result = type_in(f"ctprep export out.zarr {name}")
+        assert (result.exit_code, result.stdout) == (0, "CT-0_study_0001.nii.gz\n")
+        assert "CT-0_study_0001.nii.gz: exists already" in type_in(f"ctprep export out.zarr {name}").stderr
+        (store.parent / "CT-0_study_0001.nii.gz").unlink()
+    assert type_in("ctprep montage out.zarr").stdout == "out.png\n"
+    again = type_in("ctprep montage out.zarr")
+    assert (again.exit_code, "out.png: exists already" in again.stderr) == (1, True)
 
 
 def test_a_picture_is_a_picture(store, type_in):
@@ -187,7 +206,7 @@ def test_a_picture_is_a_picture(store, type_in):
 
 WRONG = {
     "ctprep": (2, "Usage"),
-    "ctprep nonsense": (2, "No such command"),
+    "ctprep nonsense": (2, "is not a command of ctprep"),
     "ctprep convert": (2, "Missing argument"),
     "ctprep convert missing out.zarr": (1, "missing: is not a folder"),
     "ctprep convert empty out.zarr": (1, "holds no scans"),
@@ -211,7 +230,12 @@ WRONG = {
     "ctprep convert raw new.zarr --classes CT-0": (2, "is not NAME=FOLDER"),
     "ctprep convert raw new.zarr --classes a=CT-7": (1, "there is: CT-0, CT-1"),
     "ctprep convert raw new.zarr --patient-pattern (": (1, "is not a regular expression"),
+    "ctprep hlep": (2, "'hlep' is not a command of ctprep. Did you mean: --help?"),
+    "ctprep conver raw new.zarr": (2, "Did you mean: convert?"),
+    "ctprep train out.zarr": (2, "Did you mean: ctmodel train?"),
+    "ctmodel xyz": (2, "Did you mean: train, "),
     "ctprep plan missing out.zarr": (1, "missing: is not a folder"),
+    "ctprep plan raw new.zarr --json --csv": (2, "exclude each other"),
     "ctprep info missing.zarr": (1, "no store is here"),
     "ctprep info taken": (1, "is not a readable ctprep store"),
     "ctprep verify missing.zarr": (1, "no store is here"),
@@ -233,7 +257,7 @@ WRONG = {
     "ctmodel train missing.zarr --run run": (1, "no store is here"),
     "ctmodel train damaged.zarr --run run": (1, "its array label is missing"),
     "ctmodel train out.zarr": (2, "Missing option"),
-    "ctmodel train out.zarr --run run --network resnet9000": (1, "choose one of"),
+    "ctmodel train out.zarr --run run --network resnet9000": (2, "expected one of compact, founding"),
     "ctmodel train out.zarr --run run --folds 9": (1, "9"),
     "ctmodel train out.zarr --run run --epochs 0": (2, "is not in the range"),
     "ctmodel train out.zarr --run run --fold 2": (2, "expected the number of folds"),
@@ -416,7 +440,7 @@ def test_paths_that_are_typed_cannot_write_to_the_terminal(raw, tmp_path, type_i
         assert not {"\x1b", "\x07"}.intersection(result.output), line
     (tmp_path / evil / "CT-0" / "study_0000.nii.gz").unlink()
     planned = type_in(f"ctprep plan {evil} {evil}.zarr", color=True).output
-    assert "remove  CT-0/study_0000  no longer in the raw folder" in planned
+    assert "remove  CT-0/study_0000  -  no longer in the raw folder" in planned
 
 
 @pytest.mark.parametrize("words", [["", "out.zarr"], ["raw", ""], ["raw", "out.zarr", "--labels", ""]])

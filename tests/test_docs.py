@@ -21,6 +21,7 @@ import cli
 import ctmodel
 import ctprep
 from ctprep.errors import REJECTION_CODES
+from tests.test_inferences import rows, said
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
@@ -106,11 +107,14 @@ def run_examples(text: str, names: dict[str, object], name: str) -> dict[str, ob
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
-    """Run the commands of the README; return their folder and what each printed."""
+    """Run the commands of the README; return their folder and what each printed; their messages lie beside it."""
     folder = tmp_path_factory.mktemp("readme")
     printed = {}
     for line in [line for language, text in fences(README) if language == "console" for line in commands(text)]:
-        printed[line] = run(line, folder).stdout
+        done = run(line, folder)
+        printed[line] = done.stdout
+        with open(f"{folder}-messages", "a") as messages:
+            messages.write(done.stderr)
         if line.startswith("ctprep phantom"):
             for name, source in (("normal", "CT-0"), ("ill", "CT-1")):
                 shutil.copytree(folder / "raw" / source, folder / "my-scans" / name)
@@ -130,6 +134,12 @@ def test_the_table_of_scores_in_the_readme_has_the_rows_that_evaluate_prints(ses
     undefined = {"ppv", "npv"} - set(printed)  # where every scan is called the same
     assert "auroc" in rows
     assert [name for name in rows if name not in undefined] == printed
+
+
+def test_the_notes_of_the_page_of_inferences_are_those_of_a_training(session):
+    folder, printed = session
+    lines = [*Path(f"{folder}-messages").read_text().splitlines(), *"".join(printed.values()).splitlines()]
+    assert [row[0] for row in rows("ctmodel") if not said(row[2], lines)] == []
 
 
 @pytest.mark.parametrize("page", list(filter(has_examples, DOCS)), ids=lambda page: page.stem)

@@ -320,9 +320,13 @@ def check_same_run(
     """
     different = differences(settings.to_dict(), run.settings().to_dict())
     if different:
-        raise RunMismatch(
-            f"{run.path}: was begun with other settings ({'; '.join(different)}); use those, or another --run"
-        )
+        way = "use those, or another --run"
+        if settings.epochs != run.settings().epochs:
+            way = (
+                "the learning rate falls to zero over all epochs, so a training of more or fewer epochs differs "
+                f"from its first step on; train anew with --epochs {settings.epochs} and another --run"
+            )
+        raise RunMismatch(f"{run.path}: was begun with other settings ({'; '.join(different)}); {way}")
     different = store_differences(store, run.store())
     if different:
         raise RunMismatch(

@@ -195,7 +195,9 @@ class Scores:
 
 
 def _title(name: str) -> str:
-    return name.replace("_", " ")
+    """Return the name of a score as people read it; that of the class it is of stays as it is."""
+    score, of, class_name = name.partition(" ")
+    return score.replace("_", " ") + of + class_name
 
 
 def _read(saved: dict[str, dict[str, Any]]) -> dict[str, Score]:

@@ -16,6 +16,7 @@ from ctmodel.data import augment
 from ctmodel.data.augment import Augmentation
 from ctmodel.run.files import whole_file
 from ctprep.errors import TargetError
+from ctprep.store.find import find_row
 from ctprep.store.store import Store, open_store
 
 EPOCHS = 16
@@ -40,7 +41,7 @@ def write_augmented(
     ----------
     store : Store or path
     scan : str
-        The scan's id.
+        The scan's id, with or without a suffix, or the end of an id that no other has.
     out : path
         The picture; replaced if it exists.
     strength : {"off", "light", "strong"}
@@ -65,10 +66,10 @@ def write_augmented(
     store, out = store if isinstance(store, Store) else open_store(store), Path(out)
     if out.suffix != ".png":
         raise TargetError(f"{out}: is not named as a picture; end it in .png")
-    row = store.row(scan)
+    row = find_row(store, scan)
     stored = store.unit(store.volume(row))
     changed = augmented(stored, row, augmentation=augment.augmentation_of(strength, flip=flip), seed=seed)
-    title = f"{scan}, as stored and as {EPOCHS} epochs of a training see it ({strength})"
+    title = f"{store.scans[row]}, as stored and as {EPOCHS} epochs of a training see it ({strength})"
     figure = _figure(np.concatenate([stored[None], changed]), spacing_mm=store.spacing_mm(row), title=title)
     try:
         with whole_file(out) as partial:

@@ -1,1 +1,1 @@
-"""From a folder of scans to a store: planned, observed, prepared, put together, and resumed."""
+"""From a folder of scans to a store: observed, planned, prepared, put together, and resumed."""

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 
 from ctprep.conversion.observe import ExistingVolumes
-from ctprep.conversion.plan import PlanRow, duplicates
+from ctprep.conversion.planning.plan import PlanRow, duplicates
 from ctprep.conversion.staging import link_or_copy
 from ctprep.conversion.stamps import Remembered, Stamp
 from ctprep.errors import TargetError

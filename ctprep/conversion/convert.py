@@ -1,7 +1,7 @@
 """From a folder of scans to a store: plan, run the plan, commit it."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from ctprep.conversion.assemble import FinishedVolumes, assemble
-from ctprep.conversion.forgotten import check_nothing_forgotten
-from ctprep.conversion.observe import ExistingVolumes, observe_all
-from ctprep.conversion.plan import Action, Plan, make_plan
-from ctprep.conversion.remarks import notes_on_accepted, notes_on_padding
+from ctprep.conversion.observe import ExistingVolumes, Observed, observe_all
+from ctprep.conversion.planning.forgotten import check_nothing_forgotten
+from ctprep.conversion.planning.plan import Action, Plan, make_plan
+from ctprep.conversion.planning.remarks import notes_on_accepted, notes_on_padding
 from ctprep.conversion.scan_task import Outcome, ScanTask, convert_scan, lost_scan
 from ctprep.conversion.staging import Staging
-from ctprep.conversion.stamps import Stamp, load_remembered, save_remembered
+from ctprep.conversion.stamps import Remembered, Stamp, load_remembered, save_remembered
 from ctprep.conversion.work_folder import WorkFolder
 from ctprep.errors import CTPrepError, NothingConverted, RecipeMismatch, TargetError
 from ctprep.execution.progress import Progress, silent
@@ -175,49 +175,24 @@ def convert(
     recipe = recipe or Recipe()
     check_scheduler(scheduler, workers)
     catalog = raw if isinstance(raw, Catalog) else find_scans(raw)
-    target = _own_target(out, catalog.raw)
+    target = own_target(out, catalog.raw)
     staging = Staging(target)
     with staging.locked():
-        existing = None if rebuild else _existing(target, recipe)
-        check_nothing_forgotten(catalog, existing)
-        stock = _stock(staging, recipe, existing)
+        stock = existing_volumes(staging, recipe, rebuild=rebuild)
+        if stock.replaced and not rebuild and stock.replaced.recipe != recipe:
+            raise _recipe_mismatch(stock.replaced, recipe)
+        check_nothing_forgotten(catalog, stock.store)
         threads = 1 if scheduler == "synchronous" else workers
-        planned = _plan(catalog, stock, _scans_in(target, existing), threads, progress or silent)
-        job = _Job(catalog, recipe, staging, stock, *planned, strict)
+        plan, seen = plan_scans(catalog, stock, threads, progress or silent)
+        job = _Job(catalog, recipe, staging, stock, plan, seen.stamps, strict)
+        del seen  # its headers, of perhaps a hundred thousand scans
         chosen = _fastest_scheduler(job, workers) if scheduler == AUTO else scheduler
         run = partial(run_all, when_lost=lost_scan, scheduler=chosen, workers=workers)
         rejected = _commit(job, _run(job, run, progress or silent))
         return Conversion(open_store(target), job.plan, rejected)
 
 
-def plan_conversion(
-    raw: Catalog | str | os.PathLike[str],
-    out: str | os.PathLike[str],
-    *,
-    recipe: Recipe | None = None,
-    rebuild: bool = False,
-    progress: Progress | None = None,
-) -> Plan:
-    """Decide what `convert` would do to each scan; nothing is written.
-
-    Parameters and errors are those of `convert`.
-
-    Examples
-    --------
-    >>> plan = plan_conversion("raw", "scans.zarr")
-    >>> str(plan.rows[0].action), plan.rows[0].scan.id, plan.rows[0].reason
-    ('convert', 'CT-0/p00_0', 'new')
-    """
-    recipe = recipe or Recipe()
-    catalog = raw if isinstance(raw, Catalog) else find_scans(raw)
-    target = _own_target(out, catalog.raw)
-    existing = None if rebuild else _existing(target, recipe)
-    check_nothing_forgotten(catalog, existing)
-    stock = _stock(Staging(target), recipe, existing)
-    return _plan(catalog, stock, _scans_in(target, existing), None, progress or silent)[0]
-
-
-def _own_target(out: str | os.PathLike[str], raw: Path) -> Path:
+def own_target(out: str | os.PathLike[str], raw: Path) -> Path:
     """Return the target's real path, after making sure that it is free, or a store and nothing else."""
     try:
         target = Path(out).resolve()
@@ -238,38 +213,48 @@ def _own_target(out: str | os.PathLike[str], raw: Path) -> Path:
     return target
 
 
-def _existing(target: Path, recipe: Recipe) -> Store | None:
+def existing_volumes(staging: Staging, recipe: Recipe, *, rebuild: bool) -> ExistingVolumes:
+    """Return what is known of finished volumes: those of the store that is replaced only if it has the recipe."""
+    replaced = _replaced(staging.target, is_optional=rebuild)
+    is_usable = replaced is not None and not rebuild and replaced.recipe == recipe
+    return ExistingVolumes(
+        store=replaced if is_usable else None,
+        work=WorkFolder(staging.work(recipe.digest)),
+        remembered=load_remembered(staging.sources),
+        most_chunk_bytes=most_chunk_bytes(recipe.shape, recipe.dtype),
+        recipe=recipe,
+        replaced=replaced,
+        why_all="" if is_usable else "--rebuild" if rebuild else "another recipe",
+    )
+
+
+def _replaced(target: Path, *, is_optional: bool) -> Store | None:
+    """Open the store in the target's place, if there is one; where it is only to be rebuilt, it may be damaged."""
     if not target.exists():
         return None
-    store = open_store(target)
-    if store.recipe != recipe:
-        raise RecipeMismatch(
-            f"{target.name}: was made by another recipe ({'; '.join(differences(store.recipe, recipe))}); "
-            "choose another target, or replace it with --rebuild"
-        )
-    return store
-
-
-def _stock(staging: Staging, recipe: Recipe, existing: Store | None) -> ExistingVolumes:
-    most = most_chunk_bytes(recipe.shape, recipe.dtype)
-    work, remembered = WorkFolder(staging.work(recipe.digest)), load_remembered(staging.sources)
-    return ExistingVolumes(existing, work, remembered, most, recipe)
-
-
-def _scans_in(target: Path, existing: Store | None) -> tuple[str, ...]:
-    """Return the ids in the store that will be replaced, if only to be rebuilt; none where it cannot be opened."""
     try:
-        return (existing or open_store(target)).scans
+        return open_store(target)
     except CTPrepError:
-        return ()
+        if is_optional:
+            return None
+        raise
 
 
-def _plan(
-    catalog: Catalog, stock: ExistingVolumes, existing: tuple[str, ...], workers: int | None, progress: Progress
-) -> tuple[Plan, Mapping[str, Stamp]]:
-    observations, stamps = observe_all(catalog.scans, stock, workers=workers, progress=progress)
-    plan = make_plan(catalog.scans, observations, existing=existing)
-    return replace(plan, unusable=catalog.rejected, notes=(*catalog.notes, *plan.notes)), stamps
+def _recipe_mismatch(store: Store, recipe: Recipe) -> RecipeMismatch:
+    return RecipeMismatch(
+        f"{store.path.name}: was made by another recipe ({'; '.join(differences(store.recipe, recipe))}); "
+        "choose another target, or replace it with --rebuild"
+    )
+
+
+def plan_scans(
+    catalog: Catalog, stock: ExistingVolumes, workers: int | None, progress: Progress
+) -> tuple[Plan, Observed]:
+    """Look at all scans, and decide what becomes of each; return what was seen, too."""
+    seen = observe_all(catalog.scans, stock, workers=workers, progress=progress)
+    plan = make_plan(catalog.scans, seen.observations, existing=stock.replaced.scans if stock.replaced else ())
+    notes = (*catalog.notes, *plan.notes)
+    return replace(plan, unusable=catalog.rejected, notes=notes, classes=catalog.classes), seen
 
 
 def _run(job: _Job, run: Callable[..., None], progress: Progress) -> list[Rejection]:
@@ -295,6 +280,13 @@ def _run(job: _Job, run: Callable[..., None], progress: Progress) -> list[Reject
 
         run(convert_scan, tasks, keep)
     return rejected
+
+
+def _rejected_files(job: _Job, rejected: Iterable[str]) -> Iterator[tuple[str, Remembered]]:
+    """Yield what is to be remembered of scans that were rejected, so that a plan can say whether they have changed."""
+    for scan in sorted(rejected):
+        if scan in job.stamps:
+            yield scan, Remembered(job.stamps[scan], "")
 
 
 def _fastest_scheduler(job: _Job, workers: int | None) -> str:
@@ -336,5 +328,5 @@ def _commit(job: _Job, by_voxels: Sequence[Rejection]) -> tuple[Rejection, ...]:
         assemble(staging.next, kept, recipe=job.recipe, classes=catalog.classes, rejected=everything)
     staging.commit()
     with suppress(OSError):  # what is remembered saves time, and nothing else
-        save_remembered(staging.sources, volumes.to_remember())
+        save_remembered(staging.sources, [*volumes.to_remember(), *_rejected_files(job, bad)])
     return everything

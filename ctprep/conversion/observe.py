@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ctprep.conversion.plan import FinishedVolume, Observation
-from ctprep.conversion.remarks import Remark, remarks_on_grid, remarks_on_header
+from ctprep.conversion.planning.plan import FinishedVolume, Observation
+from ctprep.conversion.planning.remarks import Remark, remarks_on_grid, remarks_on_header
 from ctprep.conversion.stamps import Remembered, Stamp, sha256_of, stamp_of
 from ctprep.conversion.work_folder import Finished, WorkFolder
 from ctprep.errors import BadScan, reason_of
@@ -46,6 +46,10 @@ class ExistingVolumes:
     most_chunk_bytes : int
         What no chunk of the recipe exceeds.
     recipe : Recipe
+    replaced : Store, optional
+        The store in the target's place, whatever its recipe.
+    why_all : str
+        Why none of its volumes can be used, where none can.
     """
 
     store: Store | None
@@ -53,10 +57,12 @@ class ExistingVolumes:
     remembered: Mapping[str, Remembered]
     most_chunk_bytes: int
     recipe: Recipe
+    replaced: Store | None = None
+    why_all: str = ""
 
     def load(self) -> None:
         """Load what is loaded once, before several threads would each do so."""
-        _ = self.row_of_scan, self.row_of_sha256, self.left
+        _ = self.row_of_scan, self.row_of_sha256, self.left, self.rejected_before, self._replaced_scans
 
     @cached_property
     def row_of_scan(self) -> dict[str, int]:
@@ -72,6 +78,25 @@ class ExistingVolumes:
     def row_of_sha256(self) -> dict[str, int]:
         """Rows of the store by the digest of their source."""
         return {sha256: row for row, sha256 in enumerate(self.source_sha256)}
+
+    @cached_property
+    def rejected_before(self) -> dict[str, Rejection]:
+        """What the store in the target's place rejected, by scan id."""
+        return {rejection.scan: rejection for rejection in self.replaced.rejected} if self.replaced else {}
+
+    @cached_property
+    def _replaced_scans(self) -> frozenset[str]:
+        return frozenset(self.replaced.scans) if self.replaced else frozenset()
+
+    def why_convert(self, scan: str, stamp: Stamp) -> str | None:
+        """Return why a scan that the store lacks must be read, where it is not simply new."""
+        if rejection := self.rejected_before.get(scan):
+            remembered = self.remembered.get(scan)
+            since = (
+                "" if remembered is None else ", unchanged" if remembered.stamp == stamp else ", its file has changed"
+            )
+            return f"rejected before as {rejection.code}{since}; it is tried again"
+        return self.why_all if scan in self._replaced_scans else None
 
     @cached_property
     def left(self) -> Finished:
@@ -148,16 +173,26 @@ def _grid_of(record: np.void) -> VoxelGrid:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What was seen of a scan, and its stamp; neither where it is new, or not there."""
+    """What was seen of a scan: nothing where it is new; its stamp; and its header, where it had to be read."""
 
     observation: Observation | None
     stamp: Stamp | None
+    header: ScanHeader | None = None
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What was seen of all scans, by scan id: of new ones no observation, of known ones no header."""
+
+    observations: dict[str, Observation]
+    stamps: dict[str, Stamp]
+    headers: dict[str, ScanHeader]
 
 
 def observe_all(
     scans: Sequence[Scan], stock: ExistingVolumes, *, workers: int | None = None, progress: Progress = silent
-) -> tuple[dict[str, Observation], dict[str, Stamp]]:
-    """Look at every scan, several at once; return what was seen, but of new ones, and the stamps, by scan id.
+) -> Observed:
+    """Look at every scan, several at once.
 
     Parameters
     ----------
@@ -178,14 +213,17 @@ def observe_all(
             for _ in some:
                 advance(1)
 
-        batches = _batches(scans, workers or available_cores())
+        batches = batches_of(scans, workers or available_cores())
         run_in_threads(partial(_observe_some, stock=stock, moved=moved), batches, keep, workers=workers)
     in_order = [(scan.id, seen[scan.id]) for scan in scans]
-    observations = {scan: each.observation for scan, each in in_order if each.observation is not None}
-    return observations, {scan: each.stamp for scan, each in in_order if each.stamp is not None}
+    return Observed(
+        {scan: each.observation for scan, each in in_order if each.observation is not None},
+        {scan: each.stamp for scan, each in in_order if each.stamp is not None},
+        {scan: each.header for scan, each in in_order if each.header is not None},
+    )
 
 
-def _batches(scans: Sequence[Scan], workers: int) -> list[Sequence[Scan]]:
+def batches_of(scans: Sequence[Scan], workers: int) -> list[Sequence[Scan]]:
     """Return the scans in parts: one where they are few, else some for each thread, for one may be slower."""
     few = len(scans) <= SCANS_AT_ONCE
     size = SCANS_AT_ONCE if few else max(1, min(SCANS_AT_ONCE, len(scans) // (BATCHES_PER_THREAD * workers)))
@@ -200,27 +238,30 @@ def _see(scan: Scan, stock: ExistingVolumes, *, moved: bool) -> Seen:
     stamp = None
     try:
         stamp = stamp_of(scan.path)
-        return Seen(_observe(scan, stamp, stock, moved=moved), stamp)
+        return _observe(scan, stamp, stock, moved=moved)
     except BadScan as error:
         return Seen(Observation(rejection=Rejection(scan.id, error.code, reason_of(error, scan.id))), stamp)
 
 
-def _observe(scan: Scan, stamp: Stamp, stock: ExistingVolumes, *, moved: bool) -> Observation | None:
+def _observe(scan: Scan, stamp: Stamp, stock: ExistingVolumes, *, moved: bool) -> Seen:
     row = stock.row_of_scan.get(scan.id)
     if row is not None:
         return _observe_stored(scan, stamp, row, stock)
     if finished := stock.left_over(scan, stamp):
-        return Observation(finished, remarks=stock.remarks(finished, scan, stamp))
-    remarks = remarks_on_header(_judged_header(scan), stock.recipe)
+        return Seen(Observation(finished, remarks=stock.remarks(finished, scan, stamp)), stamp)
+    header = _judged_header(scan)
+    remarks = remarks_on_header(header, stock.recipe)
     if moved and (sha256 := sha256_of(scan.path)) in stock.row_of_sha256:
         row = stock.row_of_sha256[sha256]
         if not why_outdated(scan, stock.store.records.table[row]):  # type: ignore[union-attr]
             was = stock.store.scans[row]  # type: ignore[union-attr]
-            return Observation(stock.stored(row, f"was {was}"), remarks=remarks)
-    return Observation(remarks=remarks) if remarks else None
+            return Seen(Observation(stock.stored(row, f"was {was}"), remarks=remarks), stamp, header)
+    if why := stock.why_convert(scan.id, stamp):
+        return Seen(Observation(why_convert=why, remarks=remarks), stamp, header)
+    return Seen(Observation(remarks=remarks) if remarks else None, stamp, header)
 
 
-def _observe_stored(scan: Scan, stamp: Stamp, row: int, stock: ExistingVolumes) -> Observation:
+def _observe_stored(scan: Scan, stamp: Stamp, row: int, stock: ExistingVolumes) -> Seen:
     stored_sha256 = stock.source_sha256[row]
     remembered = stock.remembered.get(scan.id)
     is_remembered = remembered == Remembered(stamp, stored_sha256)
@@ -233,8 +274,9 @@ def _observe_stored(scan: Scan, stamp: Stamp, row: int, stock: ExistingVolumes) 
         why = "its stored volume is lost or damaged"
         finished = stock.stored(row, "unchanged" if is_remembered else "same bytes")
     if finished := finished or stock.left_over(scan, stamp):
-        return Observation(finished, remarks=stock.remarks(finished, scan, stamp))
-    return Observation(why_convert=why, remarks=remarks_on_header(_judged_header(scan), stock.recipe))
+        return Seen(Observation(finished, remarks=stock.remarks(finished, scan, stamp)), stamp)
+    header = _judged_header(scan)
+    return Seen(Observation(why_convert=why, remarks=remarks_on_header(header, stock.recipe)), stamp, header)
 
 
 def _judged_header(scan: Scan) -> ScanHeader:

@@ -1,5 +1,6 @@
 """Which classes the labels make, and what is said of them."""
 
+import re
 from collections.abc import Mapping, Sequence
 
 from ctprep.errors import CatalogError
@@ -8,6 +9,12 @@ from ctprep.scans.tables.values import MANY_CLASSES, same_numbers
 
 MAX_CLASSES = 32_767
 """What an int16 label can tell apart."""
+
+_NEGATIVE = {
+    "normal", "healthy", "control", "controls", "negative", "neg", "no", "non", "not", "none", "without", "benign",
+    "false", "ok", "well",
+}  # fmt: skip
+"""Words in the names of classes without the finding."""
 
 Classes = Mapping[str, Sequence[str]]
 """Class name -> the folders, or labels of a table, that belong to it; of two, the second is the positive one."""
@@ -64,12 +71,33 @@ def notes_on_classes(names: Sequence[str], scans: Sequence[Scan], *, table: str 
     notes = []
     if unlabelled := sum(scan.label == UNLABELLED for scan in scans):
         notes.append(f"classes: {unlabelled} of {len(scans)} scans have no label")
-    if len(names) > MANY_CLASSES:
+    if len(names) > MANY_CLASSES or (len(names) > 2 and len(scans) <= 2 * len(names)):
         notes.append(
             f"classes: there are {len(names)} for {len(scans)} scans; if they are none, name the classes: --classes"
         )
     if len(names) == 1:
         notes.append(f"classes: all labelled scans are {names[0]}; a training needs two classes or more")
     if len(names) == 2 and not are_named:
-        notes.append(f"{names[1]} is the positive class; if it is not, name both with --classes")
+        notes.append(_note_on_positive(*names))
     return notes
+
+
+def _note_on_positive(first: str, second: str) -> str:
+    if is_negative(second) and not is_negative(first):
+        return (
+            f"{second} is the positive class, because it is the last in order, but its name says the opposite; name "
+            f"both, the negative one first: --classes {second}={second} --classes {first}={first}"
+        )
+    return f"{second} is the positive class; if it is not, name both with --classes"
+
+
+def is_negative(name: str) -> bool:
+    """Tell whether a class is called what people call scans without the finding.
+
+    Examples
+    --------
+    >>> [is_negative(name) for name in ("Normal", "healthy_control", "non-covid", "abnormal", "CT-1")]
+    [True, True, True, False, False]
+    """
+    words = re.findall(r"[^\W\d_]+", name.casefold())
+    return not _NEGATIVE.isdisjoint(words)

@@ -7,9 +7,11 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path, PurePosixPath
 
 from ctprep.errors import CatalogError
+from ctprep.scans.classes import is_negative
 from ctprep.scans.subsets import SUBSETS, subset_of
 from ctprep.scans.tables.matching import subject_of
 from ctprep.scans.tables.values import MANY_CLASSES
@@ -114,11 +116,8 @@ def labels_of_folders(
     _ask_about_split(parts, raw, without_split=without_split)
     _ask_about_containers(parts, raw)
     labels = {scan: path[0] for scan, path in parts.items() if path}
-    which = (
-        f"the folders below {', '.join(_split_level([*map(_folders, scans)])[1])}"
-        if without_split
-        else "the first folders"
-    )
+    level, names = _split_level([*map(_folders, scans)])
+    which = f"the folders below {', '.join(names)}" if without_split and level == 0 else "the first folders"
     return Folders(labels, notes=(f"classes: {which} name them",) if labels else ())
 
 
@@ -183,6 +182,20 @@ def _ask_about_split(parts: Mapping[str, Sequence[str]], raw: Path, *, without_s
             + (f" and take those as classes, or name the classes: {_as_classes(below)}" if below else "")
             + f". If they are classes, name them: {_as_classes(names)}"
         )
+    above = _shared_folders(parts)[:depth]
+    if len(above) == depth and below:
+        raise CatalogError(
+            f"{raw}: its folder {'/'.join(above)} holds the folders {', '.join(names)}, which look like a split; "
+            f"{_shown_below(below)}; give {raw.joinpath(*above)} instead of {raw}, and add --split-folders to keep the "
+            f"split, or name the classes: {_as_classes(below)}"
+        )
+
+
+def _shared_folders(parts: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the folders that all scans lie in, one below the other."""
+    paths = list(map(list, parts.values()))
+    first, last = min(paths, default=[]), max(paths, default=[])
+    return [one for one, _ in takewhile(lambda pair: pair[0] == pair[1], zip(first, last))]
 
 
 def _ask_about_containers(parts: Mapping[str, Sequence[str]], raw: Path) -> None:
@@ -196,6 +209,15 @@ def _ask_about_containers(parts: Mapping[str, Sequence[str]], raw: Path) -> None
         containers = [only]
     if len(first) == 1 and all(path[1].startswith("sub-") for path in parts.values() if len(path) > 1) and containers:
         raise CatalogError(f"{raw}: {containers[0]} holds a BIDS data set; give {raw / containers[0]} instead of {raw}")
+    shared_folders = _shared_folders(parts)
+    if len(shared_folders) > 1:
+        deepest = Counter(path[len(shared_folders)] for path in parts.values() if len(path) > len(shared_folders))
+        if _look_like_classes(deepest):
+            inner = raw.joinpath(*shared_folders)
+            raise CatalogError(
+                f"{raw}: all its scans lie in {'/'.join(shared_folders)}, which does not look like a class; "
+                f"{_shown_below(deepest)}; name the classes: {_as_classes(deepest)}, or give {inner} instead of {raw}"
+            )
     if containers:
         deeper = sum((below[name] for name in containers), Counter[str]())
         instead = f", or give {raw / containers[0]} instead of {raw}" if len(first) == 1 else ""
@@ -239,5 +261,5 @@ def _counted(folders: Mapping[str, int], most: int = 5) -> str:
 
 
 def _as_classes(names: Iterable[str], most: int = 4) -> str:
-    named = sorted(names)
+    named = sorted(names, key=lambda name: (not is_negative(name), name))
     return " ".join(f"--classes {name}={name}" for name in named[:most]) + (" …" if len(named) > most else "")

@@ -2,11 +2,11 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import PurePosixPath
 
 _MASK = re.compile(
-    "masks?|(d|prob)?segs?|segm|segmentations?|labels?|labelmaps?|annotations?|rois?|gt|groundtruth|contours?"
+    "[a-z]*masks?|(d|prob|total)?segs?|segm|segmentations?|labels?|labelmaps?|annotations?|rois?|gt|groundtruth|contours?"
 )
 """First or last words in the names of masks."""
 
@@ -47,7 +47,7 @@ def looks_like_mask(scan: str, others: Collection[str]) -> bool:
         return False
     if _MASK.fullmatch(words[0]) or _MASK.fullmatch(words[-1]):
         return True
-    return _organ_of(path) in others
+    return any(scan in others for scan in _drawn_on(path))
 
 
 def is_mask_folder(name: str) -> bool:
@@ -75,7 +75,7 @@ def masks_among(scans: Collection[str], named: Iterable[str], folders: Collectio
         The folders that the user's classes name.
     """
     wanted = {re.sub(r"\.(nii|hdr)(\.gz)?$", "", cell.replace("\\", "/"), flags=re.IGNORECASE) for cell in named}
-    drawn_on = Counter(stem for scan in scans if (stem := _organ_of(PurePosixPath(scan))))
+    drawn_on = Counter(stem for scan in scans for stem in set(_drawn_on(PurePosixPath(scan))))
     everything = {*scans, *(stem for stem, count in drawn_on.items() if count > 1)}  # lungs and lesions of one scan
     masks = []
     for scan in sorted(scans):
@@ -87,7 +87,17 @@ def masks_among(scans: Collection[str], named: Iterable[str], folders: Collectio
     return masks
 
 
-def _organ_of(path: PurePosixPath) -> str | None:
-    """Return the id of the scan whose lungs `NAME_lungs` would be: `NAME`; None for other names."""
-    match = re.fullmatch(r"(.*?)[\W_]+([^\W\d_]+)[\W\d_]*", path.name)
-    return str(path.with_name(match[1])) if match and match[1] and _ORGAN.fullmatch(match[2].casefold()) else None
+def _drawn_on(path: PurePosixPath) -> Iterator[str]:
+    """Yield the ids of the scans that a mask of this name would be drawn on: `NAME` for `NAME_lungs`, `lesion_NAME`."""
+    for separator in re.finditer(r"[\W_]+", path.name):
+        before, after = path.name[: separator.start()], path.name[separator.end() :]
+        if before and _says_mask(after):
+            yield str(path.with_name(before))
+        if after and _says_mask(before):
+            yield str(path.with_name(after))
+
+
+def _says_mask(text: str) -> bool:
+    """Tell whether some words say mask, or nothing but organs."""
+    words = _WORD.findall(text.casefold())
+    return any(map(_MASK.fullmatch, words)) or (bool(words) and all(map(_ORGAN.fullmatch, words)))

@@ -1,1 +1,1 @@
-"""What a store looks like: counts, pictures, single volumes."""
+"""What a conversion would do, and what a store looks like: counts, pictures, single volumes."""

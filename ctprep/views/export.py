@@ -8,20 +8,21 @@ import numpy as np
 from ctprep.errors import TargetError
 from ctprep.files import as_target_error
 from ctprep.scans.readers.nifti import write_nifti
+from ctprep.store.find import find_row
 from ctprep.store.store import Store, open_store
 from ctprep.volume.intensity import hu_from_unit, unit_from_stored
 
 
-def export(store: Store | str | os.PathLike[str], scan: str, out: str | os.PathLike[str]) -> Path:
+def export(store: Store | str | os.PathLike[str], scan: str, out: str | os.PathLike[str] | None = None) -> Path:
     """Write one stored volume as NIfTI: float32 HU within the window, on the stored grid.
 
     Parameters
     ----------
     store : Store or path
     scan : str
-        The scan's id.
-    out : path
-        A new file; compressed where it ends in `.gz`.
+        The scan's id, with or without a suffix, or the end of an id that no other scan has.
+    out : path, optional
+        A new file; compressed where it ends in `.gz`. Without it, the id with `_` for `/`, in the current folder.
 
     Returns
     -------
@@ -31,7 +32,7 @@ def export(store: Store | str | os.PathLike[str], scan: str, out: str | os.PathL
     Raises
     ------
     ScanNotFound
-        If the store holds no such scan.
+        If the store holds no such scan, or several.
     StoreError
         If its volume is damaged.
     TargetError
@@ -43,8 +44,8 @@ def export(store: Store | str | os.PathLike[str], scan: str, out: str | os.PathL
     'p00.nii.gz'
     """
     store = store if isinstance(store, Store) else open_store(store)
-    out = Path(out)
-    row = store.row(scan)
+    row = find_row(store, scan)
+    out = Path(store.scans[row].replace("/", "_") + ".nii.gz" if out is None else out)
     if not out.name.endswith((".nii", ".nii.gz")):
         raise TargetError(f"{out}: is not named as NIfTI; end it in .nii or .nii.gz")
     if out.exists():

@@ -23,15 +23,18 @@ GAPS = {"wspace": 0.03, "hspace": 0.12}
 
 
 def montage(
-    store: Store | str | os.PathLike[str], out: str | os.PathLike[str], *, scans_per_class: int = SCANS_PER_CLASS
+    store: Store | str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    scans_per_class: int = SCANS_PER_CLASS,
 ) -> Path:
     """Write a PNG with an axial and a coronal slice of some scans of every class.
 
     Parameters
     ----------
     store : Store or path
-    out : path
-        The picture; replaced if it exists.
+    out : path, optional
+        The picture; replaced if it exists. Without it, a new file with the name of the store, in the current folder.
     scans_per_class : int
         Evenly spread over the rows of the class.
 
@@ -43,7 +46,7 @@ def montage(
     Raises
     ------
     TargetError
-        If `out` cannot be written or does not end in `.png`.
+        If `out` cannot be written or does not end in `.png`, or is not given and the file exists.
 
     Examples
     --------
@@ -51,7 +54,10 @@ def montage(
     'montage.png'
     """
     store = store if isinstance(store, Store) else open_store(store)
-    out = Path(out)
+    own = Path(f"{store.path.resolve().stem}.png")
+    if out is None and own.exists():
+        raise TargetError(f"{own}: exists already and is left alone; name the picture to replace it")
+    out = Path(own if out is None else out)
     if out.suffix != ".png":
         raise TargetError(f"{out}: is not named as a picture; end it in .png")
     with as_target_error(out), warnings.catch_warnings():

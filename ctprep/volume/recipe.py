@@ -168,5 +168,5 @@ def _checked_spacing(spacing_mm: Sequence[float]) -> tuple[float, ...]:
     checked = _numbers(spacing_mm)
     least, most = STORED_SPACING_MM
     if len(checked) != 3 or not all(least <= mm <= most for mm in checked):
-        raise RecipeError(f"spacing: {spacing_mm} is not three sizes from {least:g} to {most:g} mm, as in 5 5 5")
+        raise RecipeError(f"spacing: {spacing_mm} is not three sizes from {least:g} to {most:g} mm, as in 5x5x5")
     return checked

@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 
 import ctprep
 from ctprep.conversion.observe import ExistingVolumes
-from ctprep.conversion.plan import FinishedVolume
+from ctprep.conversion.planning.plan import FinishedVolume
 from ctprep.store.store import open_store
 from ctprep.store.verify import verify
 from ctprep.volume.recipe import Recipe

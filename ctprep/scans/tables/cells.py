@@ -125,6 +125,8 @@ def _read_lines(path: Path) -> list[str]:
         for start, what in _OTHERS.items():
             if content.lstrip().startswith(start):
                 raise CatalogError(f"{path.name}: is {what}")
+        if b"\0" in content[:1024] and not content.startswith((b"\xff\xfe", b"\xfe\xff")):
+            raise CatalogError(f"{path.name}: is not UTF-8 text; save it as UTF-8")
         is_utf16 = content.startswith((b"\xff\xfe", b"\xfe\xff"))
         return io.TextIOWrapper(io.BytesIO(content), "utf-16" if is_utf16 else "utf-8-sig").readlines()
     except UnicodeError:

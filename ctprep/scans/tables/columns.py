@@ -20,7 +20,7 @@ NO_COLUMN = "none"
 _SCAN = re.compile("scan(id|name|file|path)|(file|image|nifti|volume)(id|name|path|file)?|path|stud(y|yid)|series(id)?")
 _PATIENTS = ("patient", "patientid", "participant", "participantid", "subject", "subjectid", "case", "caseid")
 _PATIENT_WORDS = ("patient", "participant", "subject", "person", "individual", "case")
-_PATIENT_KEYS = ("pid", "mrn", "ptid", "hn", "personid", "id")
+_PATIENT_KEYS = ("pid", "pat", "patno", "patnr", "mrn", "ptid", "hn", "personid", "id")
 _OF_A_PATIENT = re.compile(
     "age|sex|gender|weight|height|size|bmi|birth|date|time|group|status|position|count|number of|n_|type|history|site"
 )

@@ -10,6 +10,9 @@ MANY_CLASSES = 20
 """More classes than a table of labels usually has: patients, ages or volumes have more."""
 
 _NUMBER = re.compile(r"[-+]?\d+(\.\d*)?([eE][-+]?\d+)?|[-+]?\.\d+", re.ASCII)
+_DECIMAL_COMMA = re.compile(r"^([-+]?\d+),0{1,2}$", re.ASCII)
+"""A whole number as spreadsheets of many countries write it; of more zeros the comma may stand for thousands."""
+
 MAX_DIGITS = 15
 """Characters that float64 always keeps; what is longer is a code, not a number."""
 
@@ -26,13 +29,16 @@ def same_numbers(values: Iterable[str]) -> dict[str, str]:
     --------
     >>> same_numbers(["0", "0.0", "1.0", "CT-0"])
     {'0': '0', '0.0': '0', '1.0': '1.0', 'CT-0': 'CT-0'}
+    >>> same_numbers(["1", "1,0", "1,000"])
+    {'1': '1', '1,0': '1', '1,000': '1,000'}
     """
     spellings: dict[str, str] = {}
     by_number: defaultdict[float, list[str]] = defaultdict(list)
     for value in dict.fromkeys(values):
         spellings[value] = value
-        if len(value) <= MAX_DIGITS and _NUMBER.fullmatch(value):
-            by_number[float(value)].append(value)
+        text = _DECIMAL_COMMA.sub(r"\1", value)
+        if len(value) <= MAX_DIGITS and _NUMBER.fullmatch(text):
+            by_number[float(text)].append(value)
     for number, alike in by_number.items():
         if len(alike) > 1:
             spellings |= dict.fromkeys(alike, f"{number:.15g}")

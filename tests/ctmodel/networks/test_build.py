@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 
 from ctmodel.devices.backend import keras
-from ctmodel.errors import NetworkError
+from ctmodel.errors import NetworkError, SettingsError
 from ctmodel.networks.blocks import Dropout
 from ctmodel.networks.build import NETWORKS, build, check_window, class_probabilities
+from ctmodel.settings import TrainSettings
+from ctprep.settings import settings_of
 
 layers = keras.layers
 
@@ -31,6 +33,12 @@ def test_the_founding_network_has_the_study_s_sizes():
     assert (hidden.units, dropout.rate, last.units) == (512, 0.4, 1)
     assert isinstance(hidden.kernel_regularizer, keras.regularizers.L2)
     assert model.count_params() == 1_352_897
+
+
+def test_the_networks_are_those_that_help_names():
+    assert settings_of(TrainSettings)["network"].choices == tuple(sorted(NETWORKS))
+    with pytest.raises(SettingsError, match="expected one of compact, founding, lungs, or MODULE:FUNCTION"):
+        TrainSettings(network="resnet9000")
 
 
 @pytest.mark.parametrize("name", NETWORKS)

@@ -87,6 +87,18 @@ def test_strangers_whose_scans_have_the_names_of_ours_are_scored(tmp_path):
     run = train(ours.path, tmp_path / "run", dataclasses.replace(TINY, epochs=1)).run
     assert evaluate(run, theirs.path).scores.n == 12
     assert evaluate(run, theirs.path).left_out == ()
+    learnt = [row.scan for row in Run(run).split() if row.subset in ("train", "validation")][:3]
+    for scan in learnt:
+        folder, _, name = scan.rpartition("/")
+        shutil.copy(tmp_path / "ours" / f"{scan}.nii.gz", tmp_path / "theirs" / folder / f"shared_{name}.nii.gz")
+    shared = convert(
+        find_scans(tmp_path / "theirs", classes=CLASSES), tmp_path / "shared.zarr", recipe=Recipe(shape=SHAPE)
+    ).store
+    found = evaluate(run, shared.path)
+    assert {scan.rpartition("/")[2] for scan in found.left_out} == {
+        f"shared_{scan.rpartition('/')[2]}" for scan in learnt
+    }
+    assert (found.scores.n, "3 labelled scans were left out" in found.scores.notes[0]) == (12, True)
 
 
 def test_names_of_patients_count_only_where_both_sides_have_them(finished, cohort, tmp_path):

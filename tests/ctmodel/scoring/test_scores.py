@@ -284,3 +284,17 @@ def test_the_threshold_says_who_chose_it():
     assert choose_threshold(validation, by="specificity=1") == Threshold(pytest.approx(0.25), "specificity=1")
     three = dataclasses.replace(validation, probabilities=np.full((4, 3), 1 / 3))
     assert choose_threshold(three, by="validation").chosen_by == "likeliest"
+
+
+def test_the_names_of_classes_are_printed_as_they_are():
+    probabilities = [[0.8, 0.1, 0.1], [0.2, 0.7, 0.1], [0.1, 0.1, 0.8]]
+    found = score(
+        predictions_of([0, 1, 2], probabilities), classes=("CT_0", "a b", "c_"), subset="test", threshold=HALF
+    )
+    lines = found.lines()
+    assert [line.split("1.000")[0].strip() for line in lines if line.startswith("  recall")] == [
+        "recall CT_0",
+        "recall a b",
+        "recall c_",
+    ]
+    assert any(line.startswith("  macro auroc") for line in lines)

@@ -372,6 +372,13 @@ def test_resuming_with_other_settings_names_them(finished, store_path):
         train(store_path, finished.run, other, resume=True)
 
 
+def test_a_finished_run_is_not_given_more_epochs_and_says_why(finished, store_path):
+    longer = dataclasses.replace(TINY, epochs=TINY.epochs + 2)
+    why = rf"epochs: {TINY.epochs}, now {TINY.epochs + 2}\); the learning rate falls to zero over all epochs"
+    with pytest.raises(RunMismatch, match=rf"{why}.*train anew with --epochs {TINY.epochs + 2} and another --run"):
+        train(store_path, finished.run, longer, resume=True)
+
+
 def test_resuming_on_another_store_names_the_difference(finished, cohort, tmp_path):
     other = cohort.store(tmp_path / "other.zarr", window=(-900.0, 400.0))
     with pytest.raises(RunMismatch, match=r"window: \[-1000.0, 400.0\], now \[-900.0, 400.0\]"):
@@ -490,7 +497,7 @@ def test_a_store_replaced_between_epochs_stops_the_run(store_path, tmp_path):
 
 @pytest.mark.parametrize(
     ("settings", "error"),
-    [(TrainSettings(network="fancy"), NetworkError), (TrainSettings(folds=50), SplitError)],
+    [(TrainSettings(network="no_such:thing"), NetworkError), (TrainSettings(folds=50), SplitError)],
 )
 def test_what_cannot_be_trained_leaves_no_folder(store_path, tmp_path, settings, error):
     with pytest.raises(error):

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import ctprep
-from ctprep.conversion.convert import plan_conversion
 from ctprep.errors import ACCEPTABLE_CODES
 from ctprep.preparation import prepare
 from ctprep.scans.catalog import find_scans
 from ctprep.store.store import open_store
 from ctprep.store.verify import verify
+from ctprep.views.preview import plan_conversion
 from ctprep.views.summary import summarize
 from ctprep.volume.recipe import Recipe
 from tests.conftest import LAS, chest_hu, write_scan

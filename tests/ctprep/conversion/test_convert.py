@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 import ctprep
-from ctprep.conversion.convert import plan_conversion
 from ctprep.conversion.staging import Staging
 from ctprep.errors import (
     NothingConverted,
@@ -25,6 +24,7 @@ from ctprep.errors import (
     TargetError,
 )
 from ctprep.store.chunk import chunk_path
+from ctprep.views.preview import plan_conversion
 from ctprep.volume.recipe import Recipe
 from tests.conftest import chest_hu, write_scan
 

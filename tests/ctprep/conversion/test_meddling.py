@@ -13,14 +13,14 @@ import pytest
 import zarr
 
 import ctprep
-from ctprep.conversion.convert import plan_conversion
-from ctprep.conversion.plan import Action
+from ctprep.conversion.planning.plan import Action
 from ctprep.conversion.staging import Staging
 from ctprep.errors import CatalogError, StoreError, TargetError
 from ctprep.store.chunk import chunk_path, encode_chunk
 from ctprep.store.seal import ROOT
 from ctprep.store.store import _open, open_store
 from ctprep.store.verify import verify
+from ctprep.views.preview import plan_conversion
 from ctprep.volume.recipe import Recipe
 from tests.conftest import reseal, write_scan
 from tests.torture.hostile_limits import no_hang

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ctprep.conversion import observe
-from ctprep.conversion.convert import convert, plan_conversion
+from ctprep.conversion.convert import convert
 from ctprep.conversion.observe import ExistingVolumes, observe_all
 from ctprep.conversion.staging import Staging
 from ctprep.conversion.stamps import Remembered, load_remembered
@@ -17,6 +17,7 @@ from ctprep.conversion.work_folder import WorkFolder
 from ctprep.scans.catalog import find_scans
 from ctprep.store.chunk import chunk_path, most_chunk_bytes
 from ctprep.store.store import open_store
+from ctprep.views.preview import plan_conversion
 from ctprep.volume.recipe import Recipe
 from tests.conftest import write_scan
 
@@ -65,11 +66,13 @@ def test_the_same_is_seen_in_the_same_order_however_many_threads_look(tmp_path, 
     scans = find_scans(tmp_path / "raw").scans
     alone = observe_all(scans, stock, workers=1)
     together = observe_all(scans, stock, workers=workers)
-    assert [list(each.items()) for each in together] == [list(each.items()) for each in alone]
-    whys = {seen.finished.why.split(" ")[0] for seen in alone[0].values() if seen.finished}
-    assert whys == {"unchanged", "same", "was"}
-    assert {seen.rejection.code for seen in alone[0].values() if seen.rejection} == {"unreadable"}
-    assert len(alone[0]) < len(alone[1]) == len(scans)
+    for kind in ("observations", "stamps"):
+        assert list(getattr(together, kind).items()) == list(getattr(alone, kind).items())
+    assert list(together.headers) == list(alone.headers)
+    seen = alone.observations.values()
+    assert {each.finished.why.split(" ")[0] for each in seen if each.finished} == {"unchanged", "same", "was"}
+    assert {each.rejection.code for each in seen if each.rejection} == {"unreadable"}
+    assert len(alone.observations) < len(alone.stamps) == len(scans)
 
 
 def test_several_threads_look_at_once(tmp_path, stock, monkeypatch):
@@ -79,8 +82,8 @@ def test_several_threads_look_at_once(tmp_path, stock, monkeypatch):
     monkeypatch.setattr(
         observe, "stamp_of", lambda path, stamp_of=observe.stamp_of: (meeting.wait(), stamp_of(path))[1]
     )
-    _, stamps = observe_all(find_scans(tmp_path / "raw").scans[:2], stock, workers=2)  # each a batch
-    assert len(stamps) == 2
+    seen = observe_all(find_scans(tmp_path / "raw").scans[:2], stock, workers=2)  # each a batch
+    assert len(seen.stamps) == 2
 
 
 def test_every_scan_is_counted_once(tmp_path, stock):

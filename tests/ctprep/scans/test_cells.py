@@ -74,3 +74,9 @@ def test_what_is_no_table_is_called_what_it_is(raw, tmp_path, write, message):
     write(tmp_path / "labels.xlsx")
     with pytest.raises(CatalogError, match=message):
         find_scans(raw, labels=tmp_path / "labels.xlsx")
+
+
+def test_a_table_in_utf_16_without_its_mark_is_refused(raw, tmp_path):
+    (tmp_path / "t.csv").write_bytes("scan,label\np0,a\n".encode("utf-16-le"))
+    with pytest.raises(CatalogError, match=r"t\.csv: is not UTF-8 text; save it as UTF-8"):
+        find_scans(raw, labels=tmp_path / "t.csv")

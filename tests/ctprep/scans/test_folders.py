@@ -191,3 +191,53 @@ def test_folders_of_other_formats_are_told_what_converts_them(tmp_path, name, co
     touch(tmp_path, "ill/1.nii", "well/2.nii")
     if "not read" in message:
         assert message in find_scans(tmp_path).notes[0]
+
+
+@pytest.mark.parametrize(("above", "named"), [("dataset", "dataset"), ("COVID19/images", "COVID19/images")])
+def test_a_split_below_another_folder_is_asked_about(tmp_path, above, named):
+    touch(
+        tmp_path, *(f"{above}/{s}/{c}/{s}{n}.nii" for s in ("train", "test") for c in ("ill", "normal") for n in "ab")
+    )
+    with pytest.raises(CatalogError, match="which look like a split") as refused:
+        find_scans(tmp_path)
+    assert f"its folder {named} holds the folders train, test" in str(refused.value)
+    assert f"give {tmp_path / above} instead of {tmp_path}, and add --split-folders" in str(refused.value)
+    inner = find_scans(tmp_path / above, split_folders=True, classes={"normal": ["normal"], "ill": ["ill"]})
+    assert set(splits(inner).values()) == {"train", "test"}
+
+
+def test_classes_below_folders_that_all_scans_share_are_asked_about(tmp_path):
+    touch(tmp_path, *(f"COVID19/COVID-CT-MD/{c}/P{n:03}/scan.nii" for c in ("Normal", "COVID") for n in range(3)))
+    with pytest.raises(CatalogError, match="all its scans lie in COVID19/COVID-CT-MD, which does not"):
+        find_scans(tmp_path)
+    assert find_scans(tmp_path / "COVID19/COVID-CT-MD").classes == ("COVID", "Normal")
+
+
+def test_classes_are_offered_with_the_negative_one_first(tmp_path):
+    touch(tmp_path, *(f"studies/{c}/{n}.nii" for c in ("covid", "normal") for n in range(3)))
+    with pytest.raises(CatalogError, match="--classes normal=normal --classes covid=covid"):
+        find_scans(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "mask",
+    ["a_seg", "a-label", "a_roi", "a.seg", "a_GT", "a_Mask", "a_bodymask", "a_lungmask_R231", "a_segmentation_lung",
+     "a_totalseg", "a_lung_lobes", "lesion_a", "mask", "lung_mask", "deeper/mask"],
+)  # fmt: skip
+def test_a_mask_beside_its_scan_is_left_out_however_it_is_called(tmp_path, mask):
+    touch(tmp_path, "ill/a.nii.gz", "ok/b.nii.gz", f"ill/{mask}.nii.gz")
+    catalog = find_scans(tmp_path)
+    assert list(found(catalog)) == ["ill/a", "ok/b"]
+    assert f"(ill/{mask})" in note(catalog, "left out: 1 that look like masks")
+
+
+@pytest.mark.parametrize("folder", ["segmentations", "lung_mask", "labelsTr", "annotations"])
+def test_folders_of_masks_are_left_out(tmp_path, folder):
+    touch(tmp_path, "ill/a.nii.gz", "ok/b.nii.gz", f"{folder}/a.nii.gz")
+    assert list(found(find_scans(tmp_path))) == ["ill/a", "ok/b"]
+
+
+@pytest.mark.parametrize("name", ["a_soft", "a_lung_kernel", "a_1", "lung_7", "a_manual", "tumour_board"])
+def test_a_scan_whose_name_says_no_mask_stays(tmp_path, name):
+    touch(tmp_path, "ill/a.nii.gz", "ok/b.nii.gz", f"ill/{name}.nii.gz")
+    assert f"ill/{name}" in found(find_scans(tmp_path))

@@ -132,3 +132,21 @@ def test_folders_as_classes_are_said(tmp_path):
 def test_a_table_that_lies_in_the_raw_folder_and_is_not_read_is_said(tmp_path):
     touch(tmp_path, "ill/1.nii", "well/2.nii", "labels.csv")
     assert "labels.csv in" in note(find_scans(tmp_path), "labels: ")
+
+
+def test_numbers_with_a_decimal_comma_are_numbers(tmp_path):
+    touch(tmp_path / "raw", *(f"p{n}.nii" for n in range(4)))
+    table = write_table(tmp_path / "t.csv", "scan;label", "p0;0,0", "p1;0", "p2;1,00", "p3;1")
+    assert find_scans(tmp_path / "raw", labels=table).classes == ("0", "1")
+
+
+@pytest.mark.parametrize("second", ["normal", "non-covid", "healthy controls"])
+def test_a_positive_class_that_is_called_negative_is_pointed_at(tmp_path, second):
+    touch(tmp_path, *(f"{c}/{n}.nii" for c in ("covid", second) for n in range(2)))
+    said = note(find_scans(tmp_path), f"{second} is the positive class, because it is the last in order")
+    assert said.endswith(f"--classes {second}={second} --classes covid=covid")
+
+
+def test_as_many_folders_as_patients_have_get_a_note(tmp_path):
+    touch(tmp_path, *(f"P{n:03}/{k}.nii" for n in range(6) for k in range(2)))
+    assert note(find_scans(tmp_path), "classes: there are 6 for 12 scans; if they are none, name the classes")

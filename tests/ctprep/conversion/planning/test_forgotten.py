@@ -2,9 +2,10 @@
 
 import pytest
 
-from ctprep.conversion.convert import convert, plan_conversion
+from ctprep.conversion.convert import convert
 from ctprep.errors import CatalogError
 from ctprep.scans.catalog import find_scans
+from ctprep.views.preview import plan_conversion
 from ctprep.volume.recipe import Recipe
 from tests.conftest import write_scan
 from tests.ctprep.scans.layouts import write_table

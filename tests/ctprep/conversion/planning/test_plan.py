@@ -4,7 +4,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctprep.conversion.plan import Action, FinishedVolume, Observation, duplicates, make_plan
+from ctprep.conversion.planning.plan import Action, FinishedVolume, Observation, duplicates, make_plan
 from ctprep.scans.scan import Rejection, Scan
 
 
@@ -38,21 +38,26 @@ def test_a_plan_tells_of_every_scan_of_what_is_removed_and_of_what_was_inferred(
         make_plan(scans(0, 0, 0), observations, existing=["gone", "s0", "s2"]),
         unusable=(Rejection("s1b", "unreadable", "s1b: is not there"),),
         notes=("b is the positive class",),
+        classes=("a", "b"),
     )
     assert plan.lines() == [
         "note: b is the positive class",
-        "reuse   s0  unchanged",
-        "convert s1  new",
-        "reject  s1b  unreadable: s1b: is not there",
-        "reject  s2  geometry: no affine",
-        "remove  gone  no longer in the raw folder",
-        "remove  s2  rejected now",
+        "scans          4",
+        "classes        3 a, 1 no label",
+        "patients       0 named, 4 scans without one",
+        "note: 3 scans: no patient is named: the scan counts as a patient of its own",
+        "convert s1  class a  new",
+        "reject  s2  class a  geometry: no affine",
+        "reject  s1b  -  unreadable: s1b: is not there",
+        "remove  gone  -  no longer in the raw folder",
+        "remove  s2  -  rejected now",
+        "reuse   s0  class a  unchanged",
         "1 to convert, 1 to reuse, 2 to reject, 2 to remove",
     ]
     saved = plan.to_dict()
     assert [row["action"] for row in saved["rows"]] == ["reuse", "convert", "reject", "reject"]
     assert (saved["removed"], saved["notes"]) == (["gone", "s2"], ["b is the positive class"])
-    assert json.loads(json.dumps(saved)) == saved
+    assert json.loads(json.dumps(saved))["rows"][1]["class"] == "a"
 
 
 def test_a_plan_of_many_scans_is_one_line_and_a_small_table():
@@ -62,6 +67,15 @@ def test_a_plan_of_many_scans_is_one_line_and_a_small_table():
     assert "<td>s7</td><td>reject</td><td>geometry: &lt;b&gt;</td>" in shown
     assert shown.count("<tr>") == 21
     assert "and 4,980 more" in shown
+
+
+def test_the_text_of_a_plan_names_five_scans_of_a_kind_and_its_table_all():
+    many = make_plan(scans(*[0] * 5000), {f"s{n}": Observation(why_convert="changed") for n in range(10)})
+    lines = many.lines()
+    assert len(lines) < 20
+    assert "convert and 4,985 more: new" in lines
+    assert "convert and 5 more: changed" in lines
+    assert len(many.csv_lines()) == 5001
 
 
 def rejected(labels, digests):

@@ -2,11 +2,21 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
-from ctprep.conversion.remarks import Remark, notes_on_remarks
+from ctprep.conversion.planning.remarks import Remark, notes_on_remarks
+from ctprep.conversion.planning.table import (
+    PlannedScan,
+    csv_lines,
+    planned_scan,
+    scan_lines,
+    summary_lines,
+    summary_of,
+)
+from ctprep.scans.readers.header import ScanHeader
 from ctprep.scans.scan import UNLABELLED, Rejection, Scan
 from ctprep.text import html_table
 
@@ -94,7 +104,13 @@ class Plan:
     unusable : tuple of Rejection
         Scans that are named, but have no file that can be read.
     notes : tuple of str
-        What the catalog inferred or left out, and what is remarkable of scans.
+        What was inferred of all scans or left out, and what is remarkable of some, one line each.
+    classes : tuple of str
+        Names; a scan's `label` is an index into them.
+    headers : mapping of str to ScanHeader
+        By scan id; only a plan that is made to be shown has those of all scans.
+    rejected_before : mapping of str to Rejection
+        What the existing store says of the scans that it lacks, by scan id.
 
     Examples
     --------
@@ -102,12 +118,17 @@ class Plan:
     >>> plan = plan_conversion("raw", "new.zarr")
     >>> plan.count(Action.CONVERT), plan.rows[0].scan.id, plan.rows[0].reason
     (17, 'CT-0/p00_0', 'new')
+    >>> plan.scans[0].shape, plan.scans[0].spacing_mm, plan.scans[0].orientation
+    ((20, 20, 10), (20.0, 20.0, 30.0), 'RAS')
     """
 
     rows: tuple[PlanRow, ...]
     existing: tuple[str, ...] = ()
     unusable: tuple[Rejection, ...] = ()
     notes: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    headers: Mapping[str, ScanHeader] = field(default_factory=dict, repr=False)
+    rejected_before: Mapping[str, Rejection] = field(default_factory=dict, repr=False)
 
     @property
     def removed(self) -> tuple[str, ...]:
@@ -115,34 +136,75 @@ class Plan:
         staying = {row.scan.id for row in self.rows if row.action is not Action.REJECT}
         return tuple(scan for scan in self.existing if scan not in staying)
 
+    @cached_property
+    def scans(self) -> tuple[PlannedScan, ...]:
+        """What is known of each scan, also of those without a file, sorted by id."""
+        has_split = any(row.scan.split for row in self.rows)
+        return tuple(
+            sorted(
+                [*(self._planned(row, has_split) for row in self.rows), *map(self._missing, self.unusable)],
+                key=lambda planned: planned.scan,
+            )
+        )
+
     def count(self, action: Action) -> int:
         """Count the scans of one action."""
         unusable = len(self.unusable) if action is Action.REJECT else 0
         return sum(row.action is action for row in self.rows) + unusable
 
+    def summary(self) -> dict[str, Any]:
+        """Return the numbers of scans by class, subset, orientation and note, and the ranges of their sizes."""
+        return summary_of(self.scans, self.classes)
+
     def lines(self) -> list[str]:
-        """Return what `ctprep plan` shows: the notes, a line for each scan, and the numbers of scans."""
-        notes = [f"note: {note}" for note in self.notes]
+        """Return what `ctprep plan` shows: notes, a summary, the first scans of each kind, and their numbers."""
         here = {row.scan.id for row in self.rows}
-        why = {True: "rejected now", False: "no longer in the raw folder"}
-        removed = [f"remove  {scan}  {why[scan in here]}" for scan in self.removed]
+        removed = [
+            PlannedScan(scan, "remove", "rejected now" if scan in here else "no longer in the raw folder")
+            for scan in self.removed
+        ]
         return [
-            *notes,
-            *(f"{action:<8}{scan}  {reason}" for scan, action, reason in self._decisions()),
-            *removed,
+            *(f"note: {note}" for note in self.notes),
+            *summary_lines(self.summary()),
+            *scan_lines([*self.scans, *removed]),
             str(self),
         ]
 
+    def csv_lines(self) -> list[str]:
+        """Return a table of all scans as the lines of a CSV file, its header first."""
+        return csv_lines(self.scans)
+
     def to_dict(self) -> dict[str, Any]:
         """Return the plan, ready for JSON."""
-        names = ("scan", "action", "reason")
-        rows = [dict(zip(names, decision)) for decision in self._decisions()]
-        return {"rows": rows, "removed": list(self.removed), "notes": list(self.notes)}
+        return {
+            "summary": self.summary(),
+            "actions": {str(action): self.count(action) for action in Action},
+            "rows": [scan.to_dict() for scan in self.scans],
+            "removed": list(self.removed),
+            "notes": list(self.notes),
+        }
 
-    def _decisions(self) -> list[tuple[str, str, str]]:
-        """Return id, action and reason of every scan, sorted by id."""
-        unusable = [(bad.scan, str(Action.REJECT), f"{bad.code}: {bad.reason}") for bad in self.unusable]
-        return sorted([*((row.scan.id, str(row.action), row.reason) for row in self.rows), *unusable])
+    def _planned(self, row: PlanRow, has_split: bool) -> PlannedScan:
+        return planned_scan(
+            row.scan,
+            self.classes,
+            self.headers.get(row.scan.id),
+            has_split=has_split,
+            action=str(row.action),
+            reason=row.reason,
+            code=row.rejection.code if row.rejection else "",
+            rejected_before=self._code_before(row.scan.id),
+            remarks=tuple(f"{remark.kind}: {remark.text}" for remark in row.remarks),
+        )
+
+    def _missing(self, bad: Rejection) -> PlannedScan:
+        before = self._code_before(bad.scan)
+        return PlannedScan(
+            bad.scan, str(Action.REJECT), f"{bad.code}: {bad.reason}", code=bad.code, rejected_before=before
+        )
+
+    def _code_before(self, scan: str) -> str:
+        return self.rejected_before[scan].code if scan in self.rejected_before else ""
 
     def __str__(self) -> str:
         counts = [f"{self.count(action):,} to {action}" for action in Action]
@@ -153,7 +215,8 @@ class Plan:
 
     def _repr_html_(self) -> str:
         """Return a table for a notebook, what is rejected first."""
-        rows = sorted(self._decisions(), key=lambda decision: decision[1] != Action.REJECT)
+        scans = sorted(self.scans, key=lambda scan: scan.action != Action.REJECT)
+        rows = [(scan.scan, scan.action, scan.reason) for scan in scans]
         return html_table(f"Plan: {self}", ("scan", "action", "reason"), rows, self.notes)
 
 
