@@ -126,9 +126,10 @@ bench-statistics: $(VENV)/ready
 bench-learning: $(VENV)/ready
 	$(BIN)/python tests/benchmarks/learning.py --keep $(VENV)/learning
 
-# How well and how fast lungs are found in phantoms, and a picture of the ten worst: three minutes.
+# How well and how fast lungs are found in phantoms, a picture of the ten worst, and what a crop costs: five minutes.
 bench-lungs: $(VENV)/ready
 	$(BIN)/python tests/benchmarks/lungs.py --picture lungs-worst.png
+	$(BIN)/python tests/benchmarks/cropping.py
 
 # What a GPU is fed and waits for; says so and ends where there is none.
 bench-gpu: $(VENV)/ready

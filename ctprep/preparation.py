@@ -15,7 +15,7 @@ from ctprep.scans.readers.coverage import judge_coverage
 from ctprep.scans.readers.formats import ScanReader, open_reader
 from ctprep.scans.readers.header import ScanHeader
 from ctprep.scans.scan import ScanRecord, nested_tuple
-from ctprep.volume.grid import Sampling, VoxelGrid, crop_or_pad, stretch
+from ctprep.volume.frame import Framed, frame_of
 from ctprep.volume.intensity import (
     StoredWindow,
     count_nonfinite,
@@ -27,7 +27,6 @@ from ctprep.volume.intensity import (
 )
 from ctprep.volume.padding import PADDING_BELOW_HU, NanCounter, PaddingLimit
 from ctprep.volume.recipe import Recipe
-from ctprep.volume.resample import SlabResampler, file_axis_weights
 from ctprep.volume.units import AIR_HU, Offset, missing_offset, why_not_hu, without_padding
 
 MAX_NONFINITE = 0.01
@@ -45,10 +44,13 @@ class PreparedScan:
     volume : (x, y, z) array of the recipe's dtype
         Canonical axes; 0 is the lower end of the window.
     record : ScanRecord
+    lung : (x, y, z) uint8 array, optional
+        Share of lung in each voxel of the volume, 255 where all of it is; by a recipe that stores it.
     """
 
     volume: np.ndarray
     record: ScanRecord
+    lung: np.ndarray | None = None
 
 
 def prepare(
@@ -95,20 +97,18 @@ def prepare(
 def _prepare_stream(reader: ScanReader, recipe: Recipe, judge: "_Judge") -> PreparedScan:
     header = reader.header
     judge(judge_coverage, header.grid, reader.path)
-    order, canonical = header.grid.axis_order, header.grid.canonical()
-    sampling = sampling_of(canonical, recipe)
-    resampler = SlabResampler(file_axis_weights(header.grid.shape, order, sampling))
-    survey = _Survey(header)
     window = StoredWindow.of(recipe.window, slope=header.slope, inter=header.inter)
+    frame = frame_of(header.grid, header.dtype, recipe, window)
+    survey = _Survey(header)
     padding_is_in_window = recipe.window[0] < PADDING_BELOW_HU  # else it is clipped to air
     for stored in reader.slabs():
         survey.add(stored)
-        padding = survey.padding_limit.mask(stored) if padding_is_in_window else None
-        resampler.add(_above_air(stored, window, padding))
+        frame.add(stored, padding=survey.padding_limit.mask(stored) if padding_is_in_window else None)
     survey.judge(reader.path.name, judge, require_hu=recipe.require_hu)
-    unit = np.clip(order.transpose(resampler.result()) / np.float32(window.width), 0, 1)
+    framed = frame.result()
+    unit = np.clip(framed.above_air / np.float32(window.width), 0, 1)
     record = ScanRecord(
-        affine=nested_tuple(canonical.sampled(sampling).affine.tolist()),
+        affine=nested_tuple(header.grid.canonical().sampled(framed.sampling).affine.tolist()),
         source_affine=nested_tuple(header.grid.affine.tolist()),
         source_shape=header.grid.shape,
         source_sha256=reader.sha256,
@@ -117,15 +117,9 @@ def _prepare_stream(reader: ScanReader, recipe: Recipe, judge: "_Judge") -> Prep
         padding=survey.padding,
         accepted=" ".join(sorted(judge.accepted)),
         stated_orientation=header.stated_orientation,
+        **_seen_of_lungs(framed),
     )
-    return PreparedScan(np.ascontiguousarray(stored_from_unit(unit, recipe.dtype)), record)
-
-
-def _above_air(stored: np.ndarray, window: StoredWindow, padding: np.ndarray | None) -> np.ndarray:
-    above_air = window.above_air(stored, overwrite=True)
-    if padding is not None:
-        above_air[padding] = 0
-    return above_air
+    return PreparedScan(np.ascontiguousarray(stored_from_unit(unit, recipe.dtype)), record, framed.lung_share)
 
 
 class _Judge:
@@ -145,11 +139,14 @@ class _Judge:
             self.accepted.add(error.code)
 
 
-def sampling_of(grid: VoxelGrid, recipe: Recipe) -> Sampling:
-    """Return where the stored voxels of a recipe lie in a canonical grid."""
-    if recipe.spacing_mm is None:
-        return stretch(grid.shape, recipe.shape)
-    return crop_or_pad(grid, recipe.shape, spacing_mm=recipe.spacing_mm)
+def _seen_of_lungs(framed: Framed) -> dict[str, Any]:
+    """Return the fields of a record that say what was seen of the lungs, where they were looked for."""
+    found: dict[str, Any] = {}
+    if framed.lungs:
+        found["lung_ml"] = tuple(np.array([framed.lungs.right_ml, framed.lungs.left_ml], np.float32).tolist())
+    if framed.box:
+        found["crop_box"] = (framed.box.lower, framed.box.upper)
+    return found
 
 
 class _Survey:

@@ -18,6 +18,7 @@ STEPS_PER_UNIT = 1400 / 50  # of 50 HU: half the contrast of faint ground glass
 CLOSING, OPENING = 3, 1  # voxels: vessels and opacities that the lungs are closed over, and gaps that are no lung
 CONCAVE = 6  # voxels: how far air outside reaches into hollows of the body's outline
 # Standard deviations in voxels within and across slices: those of a volume of 64 x 64 x 32 are half as thick as high.
+# In volumes cropped to the lungs voxels are smaller, and so is what is looked at.
 SCALES = ((0.55, 0.3), (1.1, 0.6), (1.8, 1.0), (2.9, 1.6))
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.998)
 EXCESSES = (0.5, 0.8, 1.2, 1.8)  # steps of 50 HU

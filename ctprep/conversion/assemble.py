@@ -12,7 +12,7 @@ from ctprep.conversion.staging import link_or_copy
 from ctprep.conversion.stamps import Remembered, Stamp
 from ctprep.errors import TargetError
 from ctprep.scans.scan import Rejection
-from ctprep.store.chunk import chunk_path, stated_checksum
+from ctprep.store.chunk import LUNG, VOLUME, chunk_path, chunked_arrays, stated_checksum
 from ctprep.store.format import StoreContents, write_tables
 from ctprep.store.records import RECORD, Records
 from ctprep.volume.recipe import Recipe
@@ -26,8 +26,8 @@ class FinishedVolumes:
     rows : sequence of PlanRow
     records : Records
         Of the same scans.
-    checksums : (n,) uint32 array
-        CRC-32C of their chunks.
+    checksums : mapping of str to (n,) uint32 array
+        CRC-32C of their chunks, by array.
     stock : ExistingVolumes
         Where the volumes are.
     stamps : mapping of str to Stamp
@@ -38,7 +38,7 @@ class FinishedVolumes:
         self,
         rows: Sequence[PlanRow],
         records: Records,
-        checksums: np.ndarray,
+        checksums: Mapping[str, np.ndarray],
         stock: ExistingVolumes,
         stamps: Mapping[str, Stamp],
     ) -> None:
@@ -58,14 +58,19 @@ class FinishedVolumes:
             If one is nowhere.
         """
         left = stock.work.finished()
-        table, checksums = np.zeros(len(rows), RECORD), np.zeros(len(rows), np.uint32)
+        table = np.zeros(len(rows), RECORD)
+        checksums = {array: np.zeros(len(rows), np.uint32) for array in chunked_arrays(stock.recipe)}
         for index, row in enumerate(rows):
             if stock.store and row.finished and row.finished.row is not None:
                 stored = row.finished.row
-                table[index], checksums[index] = stock.store.records.table[stored], stock.store.checksums[stored]
+                table[index] = stock.store.records.table[stored]
+                for array in checksums:
+                    checksums[array][index] = stock.store.checksums_of(array)[stored]
             elif (name := stamps[row.scan.id].name_for(row.scan.id)) in left.place:
                 place = left.place[name]
-                table[index], checksums[index] = left.records.table[place], left.checksums[place]
+                table[index] = left.records.table[place]
+                for array in checksums:
+                    checksums[array][index] = left.checksums[array][place]
             else:
                 raise _changed(stock.work.path)
         return cls(rows, Records(table), checksums, stock, stamps)
@@ -84,15 +89,16 @@ class FinishedVolumes:
         kept = [index for index, row in enumerate(self.rows) if row.scan.id not in scans]
         records = Records(self.records.table[kept])
         rows = [self.rows[index] for index in kept]
-        return type(self)(rows, records, self.checksums[kept], self._stock, self._stamps)
+        checksums = {array: of_array[kept] for array, of_array in self.checksums.items()}
+        return type(self)(rows, records, checksums, self._stock, self._stamps)
 
-    def chunks(self) -> Iterator[Path]:
-        """Yield the file of each volume."""
+    def chunks(self, array: str) -> Iterator[Path]:
+        """Yield the file of each scan's chunk of an array."""
         for row in self.rows:
             if row.finished and row.finished.row is not None:
-                yield self._stock.stored_chunk(row.finished.row)
+                yield self._stock.stored_chunk(row.finished.row, array)
             else:
-                yield self._stock.work.chunk(self._stamps[row.scan.id].name_for(row.scan.id))
+                yield self._stock.work.chunk(self._stamps[row.scan.id].name_for(row.scan.id), array)
 
     def to_remember(self) -> Iterator[tuple[str, Remembered]]:
         """Yield what is to be remembered of each source."""
@@ -112,13 +118,15 @@ def assemble(
     TargetError
         If a chunk is not the one that was planned with.
     """
-    (folder / chunk_path(0)).parent.mkdir(parents=True)
-    for row, (chunk, checksum) in enumerate(zip(volumes.chunks(), volumes.checksums.tolist(), strict=True)):
-        link_or_copy(chunk, folder / chunk_path(row))
-        if stated_checksum(folder / chunk_path(row)) != checksum:
-            raise _changed(chunk)
+    for array, checksums in volumes.checksums.items():
+        (folder / array).mkdir(parents=True)
+        for row, (chunk, checksum) in enumerate(zip(volumes.chunks(array), checksums.tolist(), strict=True)):
+            link_or_copy(chunk, folder / chunk_path(row, array))
+            if stated_checksum(folder / chunk_path(row, array)) != checksum:
+                raise _changed(chunk)
     scans = tuple(row.scan for row in volumes.rows)
-    write_tables(folder, StoreContents(recipe, classes, scans, volumes.records, volumes.checksums, rejected))
+    of_volumes, of_lungs = volumes.checksums[VOLUME], volumes.checksums.get(LUNG)
+    write_tables(folder, StoreContents(recipe, classes, scans, volumes.records, of_volumes, rejected, of_lungs))
 
 
 def _changed(path: Path) -> TargetError:

@@ -11,8 +11,8 @@ from typing import Any
 from ctprep.conversion.assemble import FinishedVolumes, assemble
 from ctprep.conversion.observe import ExistingVolumes, Observed, observe_all
 from ctprep.conversion.planning.forgotten import check_nothing_forgotten
-from ctprep.conversion.planning.plan import Action, Plan, make_plan
-from ctprep.conversion.planning.remarks import notes_on_accepted, notes_on_padding
+from ctprep.conversion.planning.plan import Action, Plan, PlanRow, make_plan
+from ctprep.conversion.planning.remarks import notes_on_accepted, notes_on_crops, notes_on_lungs, notes_on_padding
 from ctprep.conversion.scan_task import Outcome, ScanTask, convert_scan, lost_scan
 from ctprep.conversion.staging import Staging
 from ctprep.conversion.stamps import Remembered, Stamp, load_remembered, save_remembered
@@ -22,8 +22,8 @@ from ctprep.execution.progress import Progress, silent
 from ctprep.execution.schedule import AUTO, check_scheduler, fastest_scheduler, run_all
 from ctprep.files import as_target_error
 from ctprep.scans.catalog import Catalog, find_scans
-from ctprep.scans.scan import Rejection, Scan
-from ctprep.store.chunk import most_chunk_bytes, stated_checksum
+from ctprep.scans.scan import NOT_CROPPED, Rejection, Scan
+from ctprep.store.chunk import LUNG, chunked_arrays, stated_checksum
 from ctprep.store.format import files_of_others
 from ctprep.store.store import Store, is_ctprep_store, open_store
 from ctprep.volume.recipe import Recipe, differences
@@ -71,17 +71,22 @@ class Conversion:
     @property
     def notes(self) -> tuple[str, ...]:
         """Those of the plan, and what is remarkable of the voxels."""
-        accept = {row.scan.id: row.scan.accept for row in self.plan.rows}
-        padding = notes_on_padding(self.store.scans, self.store.records)
-        return (*self.plan.notes, *padding, *notes_on_accepted(self.store.scans, self.store.records, accept))
+        store, accept = self.store, {row.scan.id: row.scan.accept for row in self.plan.rows}
+        return (
+            *self.plan.notes,
+            *notes_on_padding(store.scans, store.records),
+            *notes_on_accepted(store.scans, store.records, accept),
+            *notes_on_crops(store.not_cropped),
+            *notes_on_lungs(store.without_lungs),
+        )
 
     def __str__(self) -> str:
         done = f"{len(self.store) - self.reused} converted, {self.reused} reused"
         return f"{self.store}; {done}, {len(self.removed)} removed, {len(self.rejected)} rejected"
 
     def lines(self) -> list[str]:
-        """Return a line for each rejected scan, and one with the numbers of scans."""
-        return [*map(str, self.rejected), str(self)]
+        """Return a line for each rejected scan and each note, and one with the numbers of scans."""
+        return [*map(str, self.rejected), *(f"note: {note}" for note in self.notes), str(self)]
 
     def to_dict(self) -> dict[str, Any]:
         """Return the numbers of scans and what was rejected, ready for JSON."""
@@ -91,6 +96,7 @@ class Conversion:
             "converted": len(self.store) - self.reused,
             "reused": self.reused,
             "removed": len(self.removed),
+            **({} if self.store.recipe.crop == "none" else {"not_cropped": list(self.store.not_cropped)}),
             "rejected": [asdict(rejection) for rejection in self.rejected],
             "notes": list(self.notes),
         }
@@ -221,7 +227,6 @@ def existing_volumes(staging: Staging, recipe: Recipe, *, rebuild: bool) -> Exis
         store=replaced if is_usable else None,
         work=WorkFolder(staging.work(recipe.digest)),
         remembered=load_remembered(staging.sources),
-        most_chunk_bytes=most_chunk_bytes(recipe.shape, recipe.dtype),
         recipe=recipe,
         replaced=replaced,
         why_all="" if is_usable else "--rebuild" if rebuild else "another recipe",
@@ -253,8 +258,19 @@ def plan_scans(
     """Look at all scans, and decide what becomes of each; return what was seen, too."""
     seen = observe_all(catalog.scans, stock, workers=workers, progress=progress)
     plan = make_plan(catalog.scans, seen.observations, existing=stock.replaced.scans if stock.replaced else ())
+    not_cropped = tuple(row.scan.id for row in plan.rows if _is_left_whole(row, stock, seen.stamps))
     notes = (*catalog.notes, *plan.notes)
-    return replace(plan, unusable=catalog.rejected, notes=notes, classes=catalog.classes), seen
+    plan = replace(plan, unusable=catalog.rejected, notes=notes, classes=catalog.classes, not_cropped=not_cropped)
+    return plan, seen
+
+
+def _is_left_whole(row: PlanRow, stock: ExistingVolumes, stamps: Mapping[str, Stamp]) -> bool:
+    """Tell whether a finished volume is one that could not be cropped."""
+    if stock.recipe.crop == "none" or row.finished is None:
+        return False
+    if stock.store and row.finished.row is not None:
+        return stock.store.records[row.finished.row].crop_box == NOT_CROPPED
+    return stock.left.records[stock.left.place[stamps[row.scan.id].name_for(row.scan.id)]].crop_box == NOT_CROPPED
 
 
 def _run(job: _Job, run: Callable[..., None], progress: Progress) -> list[Rejection]:
@@ -275,7 +291,8 @@ def _run(job: _Job, run: Callable[..., None], progress: Progress) -> list[Reject
                 rejected.append(result)
             else:
                 name = job.name(scan)
-                journal.append(name, result, stated_checksum(job.stock.work.chunk(name)))
+                chunks = {array: job.stock.work.chunk(name, array) for array in chunked_arrays(job.recipe)}
+                journal.append(name, result, {array: stated_checksum(chunk) for array, chunk in chunks.items()})
             advance(1)
 
         run(convert_scan, tasks, keep)
@@ -296,8 +313,11 @@ def _fastest_scheduler(job: _Job, workers: int | None) -> str:
 
 
 def _task(job: _Job, scan: Scan) -> ScanTask:
-    chunk = job.stock.work.chunk(job.name(scan.id))
-    return ScanTask(scan.id, scan.path.absolute(), job.recipe, chunk, scan.accept, scan.orientation)
+    work, name = job.stock.work, job.name(scan.id)
+    lung_chunk = work.chunk(name, LUNG) if job.recipe.lung else None
+    return ScanTask(
+        scan.id, scan.path.absolute(), job.recipe, work.chunk(name), scan.accept, scan.orientation, lung_chunk
+    )
 
 
 def _by_header(plan: Plan) -> list[Rejection]:

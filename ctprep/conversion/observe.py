@@ -20,7 +20,7 @@ from ctprep.scans.readers.coverage import judge_coverage
 from ctprep.scans.readers.formats import read_header
 from ctprep.scans.readers.header import ScanHeader
 from ctprep.scans.scan import UNKNOWN, Rejection, Scan
-from ctprep.store.chunk import chunk_checksum, chunk_path
+from ctprep.store.chunk import chunk_checksum, chunk_path, chunked_arrays, most_chunk_bytes
 from ctprep.store.store import Store
 from ctprep.volume.grid import VoxelGrid
 from ctprep.volume.recipe import Recipe
@@ -43,9 +43,8 @@ class ExistingVolumes:
         Where an interrupted conversion left its volumes.
     remembered : mapping of str to Remembered
         The files that `store` was made from, as they were.
-    most_chunk_bytes : int
-        What no chunk of the recipe exceeds.
     recipe : Recipe
+        How all of them were made.
     replaced : Store, optional
         The store in the target's place, whatever its recipe.
     why_all : str
@@ -55,7 +54,6 @@ class ExistingVolumes:
     store: Store | None
     work: WorkFolder
     remembered: Mapping[str, Remembered]
-    most_chunk_bytes: int
     recipe: Recipe
     replaced: Store | None = None
     why_all: str = ""
@@ -103,16 +101,19 @@ class ExistingVolumes:
         """What an interrupted conversion finished."""
         return self.work.finished()
 
-    def stored_chunk(self, row: int) -> Path:
+    def stored_chunk(self, row: int, array: str) -> Path:
         """Return where the chunk of a row of the store lies."""
         if self.store is None:
             raise ValueError("there is no store")
-        return self.store.path / chunk_path(row)
+        return self.store.path / chunk_path(row, array)
 
     def stored(self, row: int, why: str) -> FinishedVolume | None:
-        """Return a row of the store, or None where its chunk is lost, damaged or another's."""
-        if self.store is None or not self._is_whole(self.stored_chunk(row), self.store.checksums[row]):
+        """Return a row of the store, or None where a chunk of it is lost, damaged or another's."""
+        if self.store is None:
             return None
+        for array in chunked_arrays(self.recipe):
+            if not self._is_whole(array, self.stored_chunk(row, array), self.store.checksums_of(array)[row]):
+                return None
         return FinishedVolume(why, row)
 
     def left_over(self, scan: Scan, stamp: Stamp) -> FinishedVolume | None:
@@ -121,8 +122,9 @@ class ExistingVolumes:
         place = self.left.place.get(name)
         if place is None or why_outdated(scan, self.left.records.table[place]):
             return None
-        if not self._is_whole(self.work.chunk(name), self.left.checksums[place]):
-            return None
+        for array in chunked_arrays(self.recipe):
+            if not self._is_whole(array, self.work.chunk(name, array), self.left.checksums[array][place]):
+                return None
         return FinishedVolume("finished before an interruption")
 
     def remarks(self, finished: FinishedVolume, scan: Scan, stamp: Stamp) -> tuple[Remark, ...]:
@@ -134,10 +136,11 @@ class ExistingVolumes:
         stated = record["stated_orientation"].decode()
         return remarks_on_grid(_grid_of(record), self.recipe, stated=stated)
 
-    def _is_whole(self, chunk: Path, checksum: int) -> bool:
+    def _is_whole(self, array: str, chunk: Path, checksum: int) -> bool:
         """Tell whether a chunk is there, undamaged, and the one of this checksum."""
         try:
-            return chunk_checksum(read_regular(chunk, self.most_chunk_bytes)) == checksum
+            most = most_chunk_bytes(self.recipe.shape, chunked_arrays(self.recipe)[array])
+            return chunk_checksum(read_regular(chunk, most)) == checksum
         except OSError:
             return False
 

@@ -31,6 +31,8 @@ class ScanTask:
         Codes that do not reject it.
     orientation : str
         Which way its axes run, should the file not say it.
+    lung_chunk : Path, optional
+        Where the encoded share of lung is left, by a recipe that stores it.
     """
 
     scan: str
@@ -39,6 +41,7 @@ class ScanTask:
     chunk: Path
     accept: tuple[str, ...] = ()
     orientation: str = ""
+    lung_chunk: Path | None = None
 
 
 def convert_scan(task: ScanTask) -> Outcome:
@@ -57,6 +60,8 @@ def convert_scan(task: ScanTask) -> Outcome:
         reason = f"{task.path.name}: could not be prepared ({type(error).__name__}: {error}); please report this"
         return task.scan, Rejection(task.scan, "unreadable", reason)
     write_whole(task.chunk, encode_chunk(prepared.volume))
+    if task.lung_chunk and prepared.lung is not None:
+        write_whole(task.lung_chunk, encode_chunk(prepared.lung))
     return task.scan, prepared.record
 
 

@@ -14,10 +14,20 @@ import numpy as np
 
 from ctprep.files import read_regular
 from ctprep.scans.scan import ScanRecord
+from ctprep.store.chunk import LUNG, VOLUME
 from ctprep.store.records import RECORD, Records
 
-ENTRY = np.dtype([("name", "S32"), ("record", RECORD), ("volume_crc32c", "<u4"), ("crc32", "<u4")])
-"""One entry of the journal: a volume's name, its record, the checksum of its chunk, and the CRC-32 of all three."""
+ENTRY = np.dtype(
+    [
+        ("name", "S32"),
+        ("record", RECORD),
+        (f"{VOLUME}_crc32c", "<u4"),
+        (f"{LUNG}_crc32c", "<u4"),
+        ("crc32", "<u4"),
+    ]
+)
+"""One entry of the journal: a volume's name, its record, the checksums of its chunks (0 of an array that the recipe
+does not have), and the CRC-32 of all of these."""
 
 
 MAX_JOURNAL_BYTES = 1 << 32
@@ -32,13 +42,13 @@ class Finished:
     place : mapping of str to int
         Where in the following the volume of a name is.
     records : Records
-    checksums : (n,) uint32 array
-        CRC-32C of each volume's chunk.
+    checksums : mapping of str to (n,) uint32 array
+        CRC-32C of each scan's chunk, by array.
     """
 
     place: Mapping[str, int]
     records: Records
-    checksums: np.ndarray
+    checksums: Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -52,9 +62,9 @@ class WorkFolder:
 
     path: Path
 
-    def chunk(self, name: str) -> Path:
-        """Return where the chunk of a volume's name, 32 ASCII characters, lies."""
-        return self.path / f"{name}.chunk"
+    def chunk(self, name: str, array: str = VOLUME) -> Path:
+        """Return where the chunk of a volume's name, 32 ASCII characters, lies, or its chunk of another array."""
+        return self.path / (f"{name}.chunk" if array == VOLUME else f"{name}.{array}.chunk")
 
     @property
     def _journal(self) -> Path:
@@ -87,7 +97,8 @@ class WorkFolder:
             for row, (name, crc32) in enumerate(stated)
             if _crc32(content[row * ENTRY.itemsize : (row + 1) * ENTRY.itemsize]) == crc32
         }
-        return Finished(place, Records(entries["record"]), entries["volume_crc32c"])
+        checksums = {array: entries[f"{array}_crc32c"] for array in (VOLUME, LUNG)}
+        return Finished(place, Records(entries["record"]), checksums)
 
 
 class Journal:
@@ -102,8 +113,8 @@ class Journal:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
-    def append(self, name: str, record: ScanRecord, checksum: int) -> None:
-        """Say that a volume is finished, and what its chunk's checksum is; the chunk must be there.
+    def append(self, name: str, record: ScanRecord, checksums: Mapping[str, int]) -> None:
+        """Say that a volume is finished, and the checksum of its chunk of each array; the chunks must be there.
 
         Raises
         ------
@@ -111,7 +122,9 @@ class Journal:
             If it cannot be written.
         """
         entry = np.zeros(1, ENTRY)
-        entry["name"], entry["record"], entry["volume_crc32c"] = name.encode(), Records.of([record]).table, checksum
+        entry["name"], entry["record"] = name.encode(), Records.of([record]).table
+        for array, checksum in checksums.items():
+            entry[f"{array}_crc32c"] = checksum
         entry["crc32"] = _crc32(entry.tobytes())
         content = entry.tobytes()
         while content:

@@ -14,6 +14,10 @@ UNKNOWN = -1
 """A number of voxels that nobody counted."""
 
 
+NOT_CROPPED = ((-1, -1, -1), (-1, -1, -1))
+"""The `crop_box` of a scan that is stored whole."""
+
+
 @dataclass(frozen=True, slots=True)
 class Scan:
     """One CT file with what is known of it.
@@ -100,6 +104,11 @@ class ScanRecord:
         Codes of what would have rejected the scan, and was accepted, separated by blanks.
     stated_orientation : str
         The orientation that the user stated because the file does not; else empty.
+    lung_ml : tuple of float
+        Volume of the right and of the left lung; 0 where none was found, or nobody looked.
+    crop_box : 2 x 3 nested tuple of int
+        What was cropped to the lungs: its lower and upper edge in voxels of the file, along the canonical x, y and z;
+        -1 where the whole scan is stored.
     """
 
     affine: tuple[tuple[float, ...], ...]
@@ -111,6 +120,8 @@ class ScanRecord:
     padding: int = 0
     accepted: str = ""
     stated_orientation: str = ""
+    lung_ml: tuple[float, float] = (0.0, 0.0)
+    crop_box: tuple[tuple[int, int, int], tuple[int, int, int]] = NOT_CROPPED
 
 
 def nested_tuple(value: Any) -> Any:

@@ -16,6 +16,7 @@ import numcodecs.blosc
 import numpy as np
 
 from ctprep.files import open_regular
+from ctprep.volume.recipe import Recipe
 
 CHECKSUM_BYTES = 4
 
@@ -34,22 +35,38 @@ MAX_SCRATCH = 16 << 20
 BLOSC: dict[str, Any] = {"cname": "lz4", "clevel": 5, "blocksize": 0}
 
 
-_CHUNK = re.compile(r"volume/c\.\d+\.0\.0\.0", re.ASCII)
+VOLUME, LUNG = "volume", "lung"
+"""The arrays of one chunk a scan."""
+
+LUNG_DTYPE = "uint8"
+
+_CHUNK = re.compile(rf"({VOLUME}|{LUNG})/c\.\d+\.0\.0\.0", re.ASCII)
 
 
-def chunk_path(row: int) -> str:
-    """Return where, under the store, the volume of a row lies.
+def chunked_arrays(recipe: Recipe) -> dict[str, str]:
+    """Return the arrays of one chunk a scan that a store of a recipe has, and their dtypes.
+
+    Examples
+    --------
+    >>> chunked_arrays(Recipe(lung=True))
+    {'volume': 'float16', 'lung': 'uint8'}
+    """
+    return {VOLUME: recipe.dtype} | ({LUNG: LUNG_DTYPE} if recipe.lung else {})
+
+
+def chunk_path(row: int, array: str = VOLUME) -> str:
+    """Return where, under the store, the volume of a row lies, or its chunk of another array.
 
     Examples
     --------
     >>> chunk_path(17)
     'volume/c.17.0.0.0'
     """
-    return f"volume/c.{row}.0.0.0"
+    return f"{array}/c.{row}.0.0.0"
 
 
 def is_chunk(name: str) -> bool:
-    """Tell whether a path under a store is that of some row's volume."""
+    """Tell whether a path under a store is that of some row's chunk."""
     return _CHUNK.fullmatch(name) is not None
 
 

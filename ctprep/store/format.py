@@ -22,10 +22,11 @@ from zarr.storage import MemoryStore
 
 from ctprep.files import sha256_of_file
 from ctprep.scans.scan import NO_VALUE, Rejection, Scan
-from ctprep.store.chunk import BLOSC, is_chunk
-from ctprep.store.records import RECORD, Records
+from ctprep.store.chunk import BLOSC, LUNG, chunked_arrays, is_chunk
+from ctprep.store.records import RECORD, Records, columns_of
 from ctprep.store.seal import UNSEALED, is_table_file, seal
-from ctprep.volume.intensity import HU_QUANTILES, UINT8_STEPS
+from ctprep.volume.grid import Triple
+from ctprep.volume.intensity import HU_QUANTILES, LUNG_STEPS, UINT8_STEPS
 from ctprep.volume.recipe import Recipe
 
 FORMAT = 1
@@ -45,9 +46,16 @@ AXES = {
     "hu_quantile": ("scan", "quantile"),
     "nonfinite": ("scan",),
     "volume_crc32c": ("scan",),
+    "lung": ("scan", "x", "y", "z"),
+    "lung_crc32c": ("scan",),
+    "lung_ml": ("scan", "side"),
+    "crop_box": ("scan", "bound", "axis"),
     "quantile": ("quantile",),
 }
 """Dimension names of every array."""
+
+OPTIONAL = ("lung", "lung_crc32c", "lung_ml", "crop_box")
+"""Arrays that only the stores of some recipes have."""
 
 SPLIT = "split"
 """The array of the subsets, in stores whose sources came divided; one row a scan, as text."""
@@ -80,6 +88,8 @@ class StoreContents:
     checksums : (scan,) uint32 array
         `chunk_checksum` of each volume's chunk, in row order: what ties a chunk to its row.
     rejected : tuple of Rejection
+    lung_checksums : (scan,) uint32 array, optional
+        The same of the chunks of `lung`, in stores that have them.
     """
 
     recipe: Recipe
@@ -88,10 +98,11 @@ class StoreContents:
     records: Records
     checksums: np.ndarray
     rejected: tuple[Rejection, ...]
+    lung_checksums: np.ndarray | None = None
 
 
 def write_tables(folder: Path, contents: StoreContents) -> None:
-    """Write everything of a store but its volumes' chunks into a new folder.
+    """Write everything of a store but the chunks of its scans into a new folder.
 
     Parameters
     ----------
@@ -104,7 +115,8 @@ def write_tables(folder: Path, contents: StoreContents) -> None:
         warnings.simplefilter("ignore", zarr.errors.ZarrUserWarning)  # consolidated metadata is a convention only
         memory = MemoryStore(files)  # zarr's own files need hard links, which not every disk has
         group = zarr.create_group(memory, zarr_format=3, attributes={ATTRIBUTES: _root_attributes(contents)})
-        _create_volume(group, len(contents.scans), contents.recipe)
+        for name, dtype in chunked_arrays(contents.recipe).items():
+            _create_chunked(group, name, len(contents.scans), contents.recipe.shape, np.dtype(dtype))
         for name, values in _tables(contents):
             _write_table(group, name, values, contents.classes)
         zarr.consolidate_metadata(memory, zarr_format=3)
@@ -126,19 +138,23 @@ def _root_attributes(contents: StoreContents) -> dict[str, Any]:
     }
 
 
-def _create_volume(group: zarr.Group, n_scans: int, recipe: Recipe) -> None:
-    dtype = np.dtype(recipe.dtype)
-    attributes: dict[str, Any] = {"long_name": "attenuation through the window", "units": "1"}
-    if dtype == np.uint8:
+def _create_chunked(group: zarr.Group, name: str, n_scans: int, shape: Triple, dtype: np.dtype) -> None:
+    is_lung = name == LUNG
+    attributes: dict[str, Any] = {"long_name": "share of lung" if is_lung else "attenuation through the window"}
+    attributes["units"] = "1"
+    if is_lung:
+        attributes["scale_factor"] = 1 / LUNG_STEPS
+    elif dtype == np.uint8:
         attributes |= {"scale_factor": 1 / UINT8_STEPS, "_FillValue": MISSING_UINT8}
+    missing: Any = MISSING_UINT8 if dtype == np.uint8 else np.nan
     group.create_array(
-        "volume",
-        shape=(n_scans, *recipe.shape),
-        chunks=(1, *recipe.shape),
+        name,
+        shape=(n_scans, *shape),
+        chunks=(1, *shape),
         dtype=dtype,
-        fill_value=MISSING_UINT8 if dtype == np.uint8 else np.nan,
+        fill_value=0 if is_lung else missing,
         compressors=_compressors(dtype),
-        dimension_names=AXES["volume"],
+        dimension_names=AXES[name],
         chunk_key_encoding={"name": "default", "separator": "."},  # one folder for all volumes, not three for each
         attributes=attributes,
     )
@@ -156,21 +172,23 @@ def _tables(contents: StoreContents) -> Iterator[tuple[str, np.ndarray]]:
     yield "patient", _strings(scan.patient for scan in scans)
     if any(scan.split for scan in scans):
         yield SPLIT, _strings(scan.split for scan in scans)
-    for name in record_arrays(contents.records):
+    for name in record_arrays(contents.records, contents.recipe):
         is_text = RECORD[name].kind == "S"
         yield name, _strings(contents.records.text(name)) if is_text else contents.records.column(name)
     yield "volume_crc32c", contents.checksums
+    if contents.lung_checksums is not None:
+        yield "lung_crc32c", contents.lung_checksums
     yield "quantile", np.array(HU_QUANTILES, np.float64)
     for column in sorted({column for scan in scans for column, _ in scan.meta}):
         yield f"{META_PREFIX}{column}", _column([dict(scan.meta).get(column, "") for scan in scans])
 
 
-def record_arrays(records: Records) -> list[str]:
+def record_arrays(records: Records, recipe: Recipe) -> list[str]:
     """Return which fields of the records are arrays of their store."""
     needed = {name for name in OPTIONAL_RECORD if records.column(name).any()}
     if records.column("nonfinite").any():
         needed.add(PADDING)  # which tells these voxels from those that an older ctprep did not tell apart
-    return [name for name in RECORD.names or () if name not in OPTIONAL_RECORD or name in needed]
+    return [name for name in columns_of(recipe) if name not in OPTIONAL_RECORD or name in needed]
 
 
 def _strings(values: Iterable[str]) -> np.ndarray:
@@ -207,7 +225,8 @@ _MISSING = {"O": "", "i": -1, "u": 0, "f": np.nan}
 def _table_attributes(name: str, classes: Sequence[str]) -> dict[str, Any]:
     if name == "label" and classes:
         return {"flag_values": list(range(len(classes))), "flag_meanings": " ".join(map(_one_word, classes))}
-    return {"hu_quantile": {"units": "HU"}, "affine": {"units": "mm"}, "source_affine": {"units": "mm"}}.get(name, {})
+    units = {"hu_quantile": "HU", "affine": "mm", "source_affine": "mm", "lung_ml": "mL", "crop_box": "1"}
+    return {"units": units[name]} if name in units else {}
 
 
 def _one_word(name: str) -> str:

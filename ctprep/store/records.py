@@ -1,4 +1,4 @@
-"""The records of many scans as one table: 400 bytes a scan, however many there are."""
+"""The records of many scans as one table: 430 bytes a scan, however many there are."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields
@@ -6,9 +6,10 @@ from typing import Any, Self, overload
 
 import numpy as np
 
-from ctprep.scans.scan import UNKNOWN, ScanRecord, nested_tuple
+from ctprep.scans.scan import NOT_CROPPED, UNKNOWN, ScanRecord, nested_tuple
 from ctprep.volume.intensity import HU_QUANTILES
 from ctprep.volume.padding import PADDING_BELOW_HU
+from ctprep.volume.recipe import Recipe
 
 RECORD = np.dtype(
     [
@@ -21,9 +22,17 @@ RECORD = np.dtype(
         ("padding", "<i8"),
         ("accepted", "S32"),
         ("stated_orientation", "S3"),
+        ("lung_ml", "<f4", (2,)),
+        ("crop_box", "<i4", (2, 3)),
     ]
 )
 """A row of the table: the fields of `ScanRecord`, with the dtypes of the store."""
+
+
+def columns_of(recipe: Recipe) -> tuple[str, ...]:
+    """Return the fields that a store of a recipe holds; what no scan of it has is left out."""
+    left_out = {"lung_ml": recipe.crop == "none" and not recipe.lung, "crop_box": recipe.crop == "none"}
+    return tuple(name for name in RECORD.names or () if not left_out.get(name))
 
 
 class Records(Sequence[ScanRecord]):
@@ -56,8 +65,9 @@ class Records(Sequence[ScanRecord]):
         other numbers show that it may have some, that is `UNKNOWN`.
         """
         table = np.zeros(n_scans, RECORD)
-        for name in columns:
-            table[name] = columns[name]
+        table["crop_box"] = NOT_CROPPED
+        for name, column in columns.items():
+            table[name] = column
         if "padding" not in columns:
             may_have = (table["nonfinite"] > 0) | (table["hu_quantile"][:, 0] < PADDING_BELOW_HU)
             table["padding"][may_have] = UNKNOWN

@@ -20,22 +20,23 @@ import zarr.errors
 from ctprep.errors import RecipeError, ScanNotFound, StoreError, StoreNotFound
 from ctprep.files import read_json
 from ctprep.scans.scan import UNLABELLED, Rejection
-from ctprep.store.chunk import chunk_path, read_chunk, stated_checksum
+from ctprep.store.chunk import LUNG, LUNG_DTYPE, VOLUME, chunk_path, chunked_arrays, read_chunk, stated_checksum
 from ctprep.store.format import (
     ATTRIBUTES,
     AXES,
     FORMAT,
     META_PREFIX,
+    OPTIONAL,
     OPTIONAL_RECORD,
     SPLIT,
     file_names,
     tree_digest,
 )
-from ctprep.store.records import RECORD, Records
+from ctprep.store.records import RECORD, Records, columns_of
 from ctprep.store.seal import ROOT, is_sealed, is_table_file
 from ctprep.text import html_table, printable
 from ctprep.volume.grid import VoxelGrid
-from ctprep.volume.intensity import unit_from_stored
+from ctprep.volume.intensity import LUNG_STEPS, unit_from_stored
 from ctprep.volume.recipe import Recipe
 
 MAX_SCANS = 100_000_000
@@ -88,6 +89,8 @@ class Store:
         CRC-32C of each volume's chunk.
     meta : mapping of str to (scan,) array
         Further columns of the label table.
+    lung_checksums : (scan,) uint32 array, optional
+        CRC-32C of each chunk of `lung`, in a store that has them.
     splits : tuple of str
         The subset that the user's data put each scan into: train, validation, test, or empty; none in a store whose
         sources did not come divided.
@@ -117,6 +120,7 @@ class Store:
     meta: Mapping[str, np.ndarray]
     identity: Identity = field(repr=False)
     splits: tuple[str, ...] = ()
+    lung_checksums: np.ndarray | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.scans)
@@ -144,6 +148,22 @@ class Store:
     def names_patients(self) -> bool:
         """Whether somebody said whose the scans are; else each scan counts as a patient of its own."""
         return any(patient != scan for scan, patient in zip(self.scans, self.patients, strict=True))
+
+    @property
+    def not_cropped(self) -> tuple[str, ...]:
+        """The scans that the recipe would crop to their lungs, and that are stored whole."""
+        if self.recipe.crop == "none":
+            return ()
+        rows = np.flatnonzero((self.records.column("crop_box") < 0).any(axis=(1, 2)))
+        return tuple(self.scans[row] for row in rows)
+
+    @property
+    def without_lungs(self) -> tuple[str, ...]:
+        """The scans whose lungs the recipe would store, and in which none were found."""
+        if not self.recipe.lung:
+            return ()
+        rows = np.flatnonzero(self.records.column("lung_ml").sum(axis=1) == 0)
+        return tuple(self.scans[row] for row in rows)
 
     @cached_property
     def _row_of(self) -> dict[str, int]:
@@ -196,6 +216,36 @@ class Store:
         self.read_into(row, volume)
         return volume
 
+    def lung(self, row: int) -> np.ndarray:
+        """Return the share of lung in each voxel of one volume, from 0 to 1.
+
+        Parameters
+        ----------
+        row : int
+            0 to `len(store) - 1`.
+
+        Returns
+        -------
+        (x, y, z) float32 array
+            0 everywhere where no lungs were found.
+
+        Raises
+        ------
+        StoreError
+            If the store holds none, or its chunk is missing or damaged.
+        """
+        self._check_row(row)
+        if not self.recipe.lung:
+            raise StoreError(f"{self.path.name}: holds no lungs; make a store that does with: ctprep convert --lung")
+        stored = np.empty(self.recipe.shape, LUNG_DTYPE)
+        if problem := self.read_or_say(row, stored, LUNG):
+            raise StoreError(f"{self.path.name}: the lung of {self.scans[row]} (row {row}) {problem}")
+        return stored / np.float32(LUNG_STEPS)
+
+    def _check_row(self, row: int) -> None:
+        if not 0 <= row < len(self):
+            raise StoreError(f"{self.path.name}: has no row {row}, only 0 to {len(self) - 1}")
+
     def read_into(self, row: int, out: np.ndarray) -> None:
         """Put one volume into an array; several threads may do so at once.
 
@@ -222,15 +272,21 @@ class Store:
         >>> bool((batch[1] == store.volume(3)).all())
         True
         """
-        if not 0 <= row < len(self):
-            raise StoreError(f"{self.path.name}: has no row {row}, only 0 to {len(self) - 1}")
+        self._check_row(row)
         if problem := self.read_or_say(row, out):
             raise StoreError(f"{self.path.name}: the volume of {self.scans[row]} (row {row}) {problem}")
 
-    def read_or_say(self, row: int, out: np.ndarray) -> str | None:
+    def checksums_of(self, array: str) -> np.ndarray:
+        """Return the CRC-32C of each scan's chunk of an array."""
+        checksums = self.checksums if array == VOLUME else self.lung_checksums
+        if checksums is None:
+            raise StoreError(f"{self.path.name}: has no array {array}")
+        return checksums
+
+    def read_or_say(self, row: int, out: np.ndarray, array: str = VOLUME) -> str | None:
         """Put one volume into an array, or return what is wrong with it, and how to mend it."""
         try:
-            read_chunk(self._chunk(row), int(self.checksums[row]), out)
+            read_chunk(self._chunk(row, array), int(self.checksums_of(array)[row]), out)
         except FileNotFoundError:
             problem = "is missing"
         except OSError as error:
@@ -251,8 +307,8 @@ class Store:
         except OSError:
             return False
 
-    def _chunk(self, row: int) -> str:
-        return f"{self.path}/{chunk_path(row)}"
+    def _chunk(self, row: int, array: str = VOLUME) -> str:
+        return f"{self.path}/{chunk_path(row, array)}"
 
     def unit(self, volume: np.ndarray) -> np.ndarray:
         """Return stored values as float32 in [0, 1].
@@ -279,7 +335,7 @@ class Store:
 
     def foreign_files(self) -> list[str]:
         """Return the files under the store that no conversion wrote, sorted."""
-        chunks = {chunk_path(row) for row in range(len(self))}
+        chunks = {chunk_path(row, array) for array in chunked_arrays(self.recipe) for row in range(len(self))}
         return sorted(name for name in file_names(self.path) if not is_table_file(name) and name not in chunks)
 
     def digest(self) -> str:
@@ -376,7 +432,7 @@ def _open(path: Path, identity: Identity | None) -> Store:
         raise StoreError(f"{path}: has format {saved.get('format')}, this ctprep reads {FORMAT}; install a fitting one")
     try:
         for name, axes in AXES.items():
-            if name != "volume" and not path.joinpath(name, "c", *["0"] * len(axes)).exists():
+            if name not in ("volume", *OPTIONAL) and not path.joinpath(name, "c", *["0"] * len(axes)).exists():
                 raise StoreError(f"its array {name} is missing")
         if not is_sealed(path):  # before zarr-python looks at what may ask for anything
             raise StoreError("its metadata or a table is not as it was written")
@@ -399,11 +455,13 @@ def _attributes(path: Path) -> dict[str, Any] | None:
 
 def _read(path: Path, group: zarr.Group, saved: dict[str, Any], identity: Identity) -> Store:
     recipe = Recipe.from_dict(saved["recipe"])
-    volumes = _array(group, "volume")
-    n_scans = volumes.shape[0]
-    if n_scans > MAX_SCANS or volumes.shape[1:] != recipe.shape or volumes.dtype != recipe.dtype:
-        raise StoreError(f"its volumes are {volumes.shape} {volumes.dtype}, its recipe says {recipe.shape}")
-    tables = {name: _table(group, name, n_scans) for name in AXES if name not in ("volume", "quantile")}
+    n_scans = _array(group, VOLUME).shape[0]
+    for name, dtype in chunked_arrays(recipe).items():
+        array = _array(group, name)
+        if n_scans > MAX_SCANS or array.shape != (n_scans, *recipe.shape) or array.dtype != dtype:
+            raise StoreError(f"its {name}s are {array.shape} {array.dtype}, its recipe says {recipe.shape}")
+    wanted = set(AXES) - {VOLUME, "quantile", *OPTIONAL} | {*columns_of(recipe), *["lung_crc32c"] * recipe.lung}
+    tables = {name: _table(group, name, n_scans) for name in AXES if name in wanted}
     names = _array_names(group)
     tables |= {name: _table(group, name, n_scans) for name in OPTIONAL_RECORD if name in names}
     meta = {name: _table(group, name, n_scans) for name in names if name.startswith(META_PREFIX)}
@@ -415,10 +473,11 @@ def _read(path: Path, group: zarr.Group, saved: dict[str, Any], identity: Identi
         scans=tuple(map(str, tables["scan"])),
         labels=tables["label"],
         patients=tuple(map(str, tables["patient"])),
-        records=Records.from_columns(n_scans, {name: tables[name] for name in RECORD.names or () if name in tables}),
+        records=Records.from_columns(n_scans, {name: tables[name] for name in columns_of(recipe) if name in tables}),
         checksums=tables["volume_crc32c"],
         meta={name.removeprefix(META_PREFIX): values for name, values in meta.items()},
         identity=identity,
+        lung_checksums=tables.get("lung_crc32c"),
         splits=tuple(map(str, _table(group, SPLIT, n_scans))) if SPLIT in names else (),
     )
 

@@ -15,13 +15,23 @@ import numpy as np
 from ctprep.errors import ACCEPTABLE_CODES, BadScan, CatalogError, NonFinite, StoreError, StoreNotFound
 from ctprep.execution.progress import Progress, silent
 from ctprep.files import read_regular
-from ctprep.preparation import MAX_NONFINITE, prepare, sampling_of
+from ctprep.preparation import MAX_NONFINITE, prepare
 from ctprep.scans.raw_files import list_raw_files
-from ctprep.scans.scan import UNKNOWN, UNLABELLED, ScanRecord
+from ctprep.scans.scan import NOT_CROPPED, UNKNOWN, UNLABELLED, ScanRecord
 from ctprep.scans.subsets import SUBSETS
-from ctprep.store.chunk import chunk_checksum, chunk_path, encode_chunk, most_chunk_bytes
+from ctprep.store.chunk import (
+    LUNG,
+    LUNG_DTYPE,
+    VOLUME,
+    chunk_checksum,
+    chunk_path,
+    chunked_arrays,
+    encode_chunk,
+    most_chunk_bytes,
+)
 from ctprep.store.store import Store, open_store
-from ctprep.volume.grid import VoxelGrid, is_orientation
+from ctprep.volume.frame import sampling_of
+from ctprep.volume.grid import Box, VoxelGrid, is_orientation
 
 RAW_SAMPLE = 16
 """Scans that are prepared again from their sources, where not all are."""
@@ -188,6 +198,8 @@ def _judge_row(store: Store, row: int) -> Iterator[Finding]:
         unit = store.unit(volume)
         if not (np.isfinite(unit).all() and unit.min() >= 0 and unit.max() <= 1):
             yield Finding(scan, "its volume has values outside 0 to 1; convert again with --rebuild")
+    if store.recipe.lung and (problem := store.read_or_say(row, np.empty(store.recipe.shape, LUNG_DTYPE), LUNG)):
+        yield Finding(scan, f"its lung {problem}")
     for problem in _impossible(store, row):
         yield Finding(scan, f"{problem}; convert again with --rebuild")
 
@@ -227,7 +239,11 @@ def _affine_follows(store: Store, record: ScanRecord) -> bool:
     if not (np.isfinite(affine).all() and np.abs(np.linalg.det(affine[:3, :3])) > 0):
         return False
     grid = VoxelGrid(record.source_shape, affine).canonical()
-    return bool(np.allclose(grid.sampled(sampling_of(grid, store.recipe)).affine, record.affine, rtol=1e-9, atol=1e-6))
+    box = None if record.crop_box == NOT_CROPPED else Box(*record.crop_box)
+    if box and not all(0 <= a < b <= n for a, b, n in zip(box.lower, box.upper, grid.shape, strict=True)):
+        return False
+    expected = grid.sampled(sampling_of(grid, store.recipe, box)).affine
+    return bool(np.allclose(expected, record.affine, rtol=1e-9, atol=1e-6))
 
 
 def _judge_source(store: Store, row: int, file: str | None) -> Iterator[Finding]:
@@ -247,8 +263,10 @@ def _judge_source(store: Store, row: int, file: str | None) -> Iterator[Finding]
         yield Finding(scan, "its source has changed since; convert again")
     elif _without_padding(prepared.record, record) != record:
         yield Finding(scan, "its source gives another record; convert again with --rebuild")
-    elif (chunk := _intact_chunk(store, row)) and chunk != encode_chunk(prepared.volume):
-        yield Finding(scan, "its source gives another volume; convert again with --rebuild")
+    else:
+        for array, values in ((VOLUME, prepared.volume), (LUNG, prepared.lung)):
+            if values is not None and (chunk := _intact_chunk(store, row, array)) and chunk != encode_chunk(values):
+                yield Finding(scan, f"its source gives another {array}; convert again with --rebuild")
 
 
 def _without_padding(record: ScanRecord, stored: ScanRecord) -> ScanRecord:
@@ -260,11 +278,11 @@ def _without_padding(record: ScanRecord, stored: ScanRecord) -> ScanRecord:
     return replace(record, padding=UNKNOWN, nonfinite=stored.nonfinite, hu_quantile=stored.hu_quantile)
 
 
-def _intact_chunk(store: Store, row: int) -> bytes | None:
+def _intact_chunk(store: Store, row: int, array: str) -> bytes | None:
     """Return the bytes of a row's chunk, or None where it is missing, damaged or another's, which is found already."""
     try:
-        most = most_chunk_bytes(store.recipe.shape, store.recipe.dtype)
-        chunk = read_regular(store.path / chunk_path(row), most)
+        most = most_chunk_bytes(store.recipe.shape, chunked_arrays(store.recipe)[array])
+        chunk = read_regular(store.path / chunk_path(row, array), most)
     except OSError:
         return None
-    return chunk if chunk_checksum(chunk) == store.checksums[row] else None
+    return chunk if chunk_checksum(chunk) == store.checksums_of(array)[row] else None

@@ -57,6 +57,8 @@ def summarize(store: Store | str | os.PathLike[str]) -> Summary:
             "unlabelled": counts[UNLABELLED],
             **({"split": dict(Counter(store.splits))} if store.splits else {}),
             "rejected": dict(sorted(Counter(rejection.code for rejection in store.rejected).items())),
+            **({"not_cropped": len(store.not_cropped)} if store.recipe.crop != "none" else {}),
+            **({"without_lungs": len(store.without_lungs)} if store.recipe.lung else {}),
             "columns": sorted(store.meta),
             "recipe": store.recipe.to_dict(),
             "source_shape": _range([grid.shape for grid in canonical]),

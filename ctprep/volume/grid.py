@@ -202,6 +202,31 @@ def crop_or_pad(grid: VoxelGrid, shape: Triple, *, spacing_mm: Sequence[float]) 
     return Sampling(shape, (x, y, z), (a, b, c))
 
 
+@dataclass(frozen=True)
+class Box:
+    """Some voxels of a grid: those from edge `lower` to edge `upper`, which count from 0, along each axis."""
+
+    lower: Triple
+    upper: Triple
+
+    @property
+    def shape(self) -> Triple:
+        """Voxels along each axis."""
+        x, y, z = (upper - lower for lower, upper in zip(self.lower, self.upper, strict=True))
+        return x, y, z
+
+    def within(self, sampling: Sampling) -> Sampling:
+        """Return a sampling of the box's voxels as one of the whole grid.
+
+        Examples
+        --------
+        >>> Box((10, 0, 0), (14, 4, 4)).within(stretch((4, 4, 4), (2, 2, 2))).offset
+        (10.5, 0.5, 0.5)
+        """
+        x, y, z = (offset + lower for offset, lower in zip(sampling.offset, self.lower, strict=True))
+        return Sampling(sampling.shape, sampling.scale, (x, y, z))
+
+
 def closest_axes(affine: np.ndarray) -> AxisOrder:
     """Find the file axis closest to each world axis.
 

@@ -21,6 +21,9 @@ SAMPLE_VOXELS = 65_536
 UINT8_STEPS = 254
 """Stored steps of a uint8 volume from 0 to 1; 255 means missing."""
 
+LUNG_STEPS = 255
+"""Stored steps of the share of lung from 0 to 1; none is ever missing."""
+
 
 def hounsfield(raw: np.ndarray, *, slope: float, inter: float) -> np.ndarray:
     """Apply a file's slope and intercept.
@@ -104,16 +107,24 @@ class StoredWindow:
         array of the same shape, float32
             0 where HU are at or below the window, and for NaN and infinities; `width` where they are at or above it.
         """
+        return self.whole_above_air(stored, overwrite=overwrite).astype(np.float32, copy=False)
+
+    def whole_above_air(self, stored: np.ndarray, *, overwrite: bool = False) -> np.ndarray:
+        """Return the same as `above_air`, as integers where they hold it, which are fewer bytes."""
         if stored.dtype.kind == "f":
             finite = np.isfinite(stored)
             air = self.upper if self.is_falling else self.lower
             return self._measured(stored if finite.all() else np.where(finite, stored, air))
-        low, high, exact = _integer_bounds(stored.dtype, self.lower, self.upper)
+        low, high, _ = _integer_bounds(stored.dtype, self.lower, self.upper)
         clipped = np.clip(stored, low, high, out=stored if overwrite else None)
-        if self.is_falling or not exact:
+        if not self.is_whole_in(stored.dtype):
             return self._measured(clipped.astype(np.float64))
         clipped -= low  # among integers, which are half as many bytes as what they become
-        return clipped.astype(np.float32)
+        return clipped
+
+    def is_whole_in(self, dtype: np.dtype) -> bool:
+        """Tell whether `whole_above_air` gives integers for what a dtype stores."""
+        return dtype.kind in "iu" and not self.is_falling and _integer_bounds(dtype, self.lower, self.upper)[2]
 
     def _measured(self, stored: np.ndarray) -> np.ndarray:
         clipped = np.clip(stored, self.lower, self.upper)

@@ -86,6 +86,11 @@ class Lungs:
         """Volume of both lungs."""
         return self.right_ml + self.left_ml
 
+    @property
+    def has_both(self) -> bool:
+        """Whether each side has lung; one that is collapsed or consolidated may have none."""
+        return self.failure is None and min(self.right_ml, self.left_ml) >= MIN_SIDE_SHARE * self.volume_ml
+
 
 def find_lungs(hu: np.ndarray, *, spacing_mm: Sequence[float]) -> Lungs:
     """Find the lungs of a chest CT.
@@ -96,7 +101,7 @@ def find_lungs(hu: np.ndarray, *, spacing_mm: Sequence[float]) -> Lungs:
     Parameters
     ----------
     hu : (x, y, z) array
-        Attenuation in HU, or clipped to a window that holds -1000 to 200 HU (`ctprep.volume.intensity.hu_from_unit`
+        Attenuation in HU, or clipped to a window that holds -1000 to 150 HU (`ctprep.volume.intensity.hu_from_unit`
         gives it from a stored volume); NaN is air.
     spacing_mm : three floats
         Between voxel centres along each axis.

@@ -28,8 +28,13 @@ MAX_SIDE = 4096
 MAX_VOLUME_BYTES = 2**31 - 1 - 16
 """What Blosc packs at once."""
 
-BEFORE: dict[str, Any] = {}
-"""What was done before a field was there, for each that version 0.1 did not write; there is none so far."""
+CROPS = ("none", "lungs")
+
+LUNGS_WINDOW = (-1000.0, 150.0)
+"""HU that a window must hold for lungs to be found through it."""
+
+BEFORE: dict[str, Any] = {"crop": "none", "lung": False}
+"""What was done before a field was there, for each that version 0.1 did not write."""
 
 STORED_SPACING_MM = (0.01, 100.0)
 
@@ -59,6 +64,13 @@ class Recipe:
         "Size of a stored voxel along x, y and z, in mm: the scan is cropped or padded with air around its centre. "
         "Without it, the whole field of view is stretched to the shape.",
     )
+    crop: str = setting(
+        "none",
+        "What is stored instead of the whole field of view: lungs is a box around both lungs with a margin of 10 mm. "
+        "A scan whose lungs are not found is stored whole.",
+        choices=CROPS,
+    )
+    lung: bool = setting(False, "Also store the share of lung in each voxel, as the array lung.")
     dtype: str = setting("float16", "Data type of a stored voxel.", choices=STORED_DTYPES)
     require_hu: bool = setting(True, "Reject scans whose values cannot be Hounsfield units.")
     arithmetic: int = setting(
@@ -74,6 +86,8 @@ class Recipe:
         if self.spacing_mm is not None:
             object.__setattr__(self, "spacing_mm", _checked_spacing(self.spacing_mm))
         check_settings(self, RecipeError)
+        if self.crop != "none" or self.lung:
+            _check_shows_lungs(self.window)
         if (volume_bytes := math.prod(self.shape) * VOXEL_BYTES[self.dtype]) > MAX_VOLUME_BYTES:
             raise RecipeError(
                 f"shape: {self.shape} of {self.dtype} makes volumes of {volume_bytes:,} bytes, "
@@ -162,6 +176,15 @@ def _checked_window(window: Sequence[float]) -> tuple[float, ...]:
     if len(checked) != 2 or not all(map(math.isfinite, checked)) or not checked[0] < checked[1]:
         raise RecipeError(f"window: {window} is not a lower and a higher bound in HU, as in -1000 400")
     return checked
+
+
+def _check_shows_lungs(window: Sequence[float]) -> None:
+    lower, upper = LUNGS_WINDOW
+    if not (window[0] <= lower and window[1] >= upper):
+        raise RecipeError(
+            f"window: {window} hides the lungs, which are found in {lower:g} to {upper:g} HU; "
+            "choose a window that holds these, or neither --crop nor --lung"
+        )
 
 
 def _checked_spacing(spacing_mm: Sequence[float]) -> tuple[float, ...]:

@@ -7,7 +7,7 @@ from enum import StrEnum
 from functools import cached_property
 from typing import Any
 
-from ctprep.conversion.planning.remarks import Remark, notes_on_remarks
+from ctprep.conversion.planning.remarks import Remark, notes_on_crops, notes_on_remarks
 from ctprep.conversion.planning.table import (
     PlannedScan,
     csv_lines,
@@ -111,6 +111,8 @@ class Plan:
         By scan id; only a plan that is made to be shown has those of all scans.
     rejected_before : mapping of str to Rejection
         What the existing store says of the scans that it lacks, by scan id.
+    not_cropped : tuple of str
+        Scans whose finished volumes could not be cropped to the lungs.
 
     Examples
     --------
@@ -129,6 +131,7 @@ class Plan:
     classes: tuple[str, ...] = ()
     headers: Mapping[str, ScanHeader] = field(default_factory=dict, repr=False)
     rejected_before: Mapping[str, Rejection] = field(default_factory=dict, repr=False)
+    not_cropped: tuple[str, ...] = ()
 
     @property
     def removed(self) -> tuple[str, ...]:
@@ -164,7 +167,7 @@ class Plan:
             for scan in self.removed
         ]
         return [
-            *(f"note: {note}" for note in self.notes),
+            *(f"note: {note}" for note in self._notes()),
             *summary_lines(self.summary()),
             *scan_lines([*self.scans, *removed]),
             str(self),
@@ -181,8 +184,11 @@ class Plan:
             "actions": {str(action): self.count(action) for action in Action},
             "rows": [scan.to_dict() for scan in self.scans],
             "removed": list(self.removed),
-            "notes": list(self.notes),
+            "notes": self._notes(),
         }
+
+    def _notes(self) -> list[str]:
+        return [*self.notes, *notes_on_crops(self.not_cropped)]
 
     def _planned(self, row: PlanRow, has_split: bool) -> PlannedScan:
         return planned_scan(
@@ -217,7 +223,7 @@ class Plan:
         """Return a table for a notebook, what is rejected first."""
         scans = sorted(self.scans, key=lambda scan: scan.action != Action.REJECT)
         rows = [(scan.scan, scan.action, scan.reason) for scan in scans]
-        return html_table(f"Plan: {self}", ("scan", "action", "reason"), rows, self.notes)
+        return html_table(f"Plan: {self}", ("scan", "action", "reason"), rows, self._notes())
 
 
 def make_plan(scans: Sequence[Scan], observations: Mapping[str, Observation], *, existing: Sequence[str] = ()) -> Plan:

@@ -12,6 +12,9 @@ from ctprep.store.records import Records
 from ctprep.volume.grid import VoxelGrid
 from ctprep.volume.recipe import Recipe
 
+MAX_NAMED = 10
+"""Scans that a note names."""
+
 CUT_OFF = "cut off"
 CONFLICT = "conflict"
 STATED = "stated"
@@ -81,7 +84,7 @@ def kept_share(grid: VoxelGrid, recipe: Recipe) -> float:
     >>> kept_share(VoxelGrid((100, 100, 50), np.eye(4)), Recipe(shape=(50, 100, 50), spacing_mm=(1, 1, 2)))
     0.5
     """
-    if recipe.spacing_mm is None:
+    if recipe.spacing_mm is None or recipe.crop != "none":  # whose box is not known yet
         return 1.0
     canonical = grid.canonical()
     source_mm = np.multiply(canonical.shape, canonical.spacing_mm)
@@ -137,3 +140,36 @@ def notes_on_accepted(scans: Sequence[str], records: Records, accept: Mapping[st
     if unused:
         notes.append(f"accepted: nothing where nothing was to accept, such as {unused[0]}; leave that out")
     return notes
+
+
+def notes_on_crops(not_cropped: Sequence[str]) -> tuple[str, ...]:
+    """Say which scans are stored whole, because the lungs that the recipe crops to were not found.
+
+    Examples
+    --------
+    >>> notes_on_crops(["a", "b"])
+    ('2 scans are stored whole, because two lungs were not found in them: a, b',)
+    """
+    if not not_cropped:
+        return ()
+    scans, them = ("1 scan is", "it") if len(not_cropped) == 1 else (f"{len(not_cropped):,} scans are", "them")
+    return (f"{scans} stored whole, because two lungs were not found in {them}: {_named(not_cropped)}",)
+
+
+def notes_on_lungs(without_lungs: Sequence[str]) -> tuple[str, ...]:
+    """Say for which scans the stored share of lung is 0 everywhere, because no lungs were found.
+
+    Examples
+    --------
+    >>> notes_on_lungs(["a"])
+    ('no lungs were found in 1 scan, whose lung is 0 everywhere: a',)
+    """
+    if not without_lungs:
+        return ()
+    scans = "1 scan" if len(without_lungs) == 1 else f"{len(without_lungs):,} scans"
+    return (f"no lungs were found in {scans}, whose lung is 0 everywhere: {_named(without_lungs)}",)
+
+
+def _named(scans: Sequence[str]) -> str:
+    more = f" and {len(scans) - MAX_NAMED:,} more" if len(scans) > MAX_NAMED else ""
+    return ", ".join(scans[:MAX_NAMED]) + more

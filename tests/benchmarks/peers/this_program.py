@@ -12,7 +12,7 @@ from timing import report
 from ctprep.conversion.scan_task import ScanTask, convert_scan
 from ctprep.conversion.work_folder import WorkFolder
 from ctprep.scans.scan import Rejection
-from ctprep.store.chunk import CHECKSUM_BYTES
+from ctprep.store.chunk import CHECKSUM_BYTES, VOLUME, stated_checksum
 from ctprep.volume.recipe import Recipe
 
 RECIPE = Recipe()
@@ -35,7 +35,7 @@ with tempfile.TemporaryDirectory() as temporary:
             _, outcome = convert_scan(ScanTask("scan", scan, RECIPE, work.chunk(name)))
             if isinstance(outcome, Rejection):
                 sys.exit(outcome.reason)
-            journal.append(name, outcome)
+            journal.append(name, outcome, {VOLUME: stated_checksum(work.chunk(name))})
             return work.chunk(name)
 
         report({"ctprep": convert}, packages=["numpy"], volume_of=written_volume)

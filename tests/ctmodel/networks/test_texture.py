@@ -42,6 +42,18 @@ def test_the_lungs_are_those_that_ctprep_finds(phantoms):
         assert 2 * (ours & theirs).sum() / (ours.sum() + theirs.sum()) > 0.85
 
 
+def test_the_lungs_of_a_cropped_volume_are_found_too(tmp_path):
+    """They fill more of it, but not so much that the quantiles would leave some out."""
+    scan = make_scan(CohortSettings(seed=3, difficulty="hard", shape=(96, 96, 32)), 1)
+    write_nifti(tmp_path / "a.nii", scan.stored, scan.affine, slope=scan.slope, inter=scan.inter)
+    prepared = prepare(tmp_path / "a.nii", Recipe(shape=SHAPE, crop="lungs", lung=True))
+    ours = texture.lungs_of(tf.constant(prepared.volume[None].astype(np.float32))).numpy()[0] > 0
+    theirs = prepared.lung >= 128
+    assert prepared.record.crop_box[0][0] > 0
+    assert 2 * (ours & theirs).sum() / (ours.sum() + theirs.sum()) > 0.85
+    assert 0.1 < ours.mean() < texture.MAX_LUNG
+
+
 def test_air_around_the_body_is_no_lung():
     body = np.zeros((1, *SHAPE), np.float32)
     body[:, 12:52, 12:52] = 0.75

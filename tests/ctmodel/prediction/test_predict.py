@@ -1,10 +1,12 @@
 """A raw file gets the probability that its volume in the store got, whatever else is asked beside it."""
 
+import dataclasses
 import gzip
 import re
 
 import numpy as np
 import pytest
+from tiny_cohort import TINY
 
 import cli
 from ctmodel.data.batches import open_volumes
@@ -12,7 +14,10 @@ from ctmodel.errors import RunMissing
 from ctmodel.prediction.inference import load_predictor
 from ctmodel.prediction.predict import predict
 from ctmodel.run.run_folder import Run
+from ctmodel.training.train import train
 from ctprep.errors import CatalogError
+from ctprep.preparation import prepare
+from ctprep.store.store import open_store
 from tests.conftest import chest_hu, write_scan
 
 
@@ -31,6 +36,19 @@ def test_raw_files_get_the_probabilities_that_the_training_gave_them(finished, c
         assert prediction.probabilities["abnormal"] == pytest.approx(saved[scan], abs=1e-6)
         assert sum(prediction.probabilities.values()) == pytest.approx(1)
         assert prediction.predicted == max(prediction.probabilities, key=prediction.probabilities.__getitem__)
+
+
+def test_raw_files_are_cropped_as_the_scans_of_the_training_were(cohort, tmp_path):
+    store = open_store(cohort.store(tmp_path / "out.zarr", crop="lungs"))
+    assert store.not_cropped == ()
+    finished = train(store.path, tmp_path / "run", dataclasses.replace(TINY, epochs=1))
+    saved = saved_probabilities(finished.run)
+    files = [path for path in cohort.files if "unlabelled" not in path.name]
+    for path, prediction in zip(files, predict(finished.run, files), strict=True):
+        scan = path.relative_to(cohort.raw).as_posix().removesuffix(".nii.gz")
+        assert prediction.probabilities["abnormal"] == pytest.approx(saved[scan], abs=1e-6)
+    whole = dataclasses.replace(store.recipe, crop="none")
+    assert not np.array_equal(prepare(files[0], whole).volume, prepare(files[0], store.recipe).volume)
 
 
 @pytest.mark.parametrize("n", [1, 7, 8, 9])

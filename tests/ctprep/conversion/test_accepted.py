@@ -273,7 +273,7 @@ def test_a_row_that_was_stored_before_padding_was_counted_is_made_again(raw, tmp
 
     with monkeypatch.context() as patch:
         patch.setattr("ctprep.conversion.scan_task.prepare", as_it_was)
-        patch.setattr("ctprep.store.format.record_arrays", lambda _records: list(OLD_RECORD))
+        patch.setattr("ctprep.store.format.record_arrays", lambda *_: list(OLD_RECORD))
         convert(raw, tmp_path / "out.zarr")
     old = open_store(tmp_path / "out.zarr")
     assert old.records.column("padding").tolist() == [0, -1, -1]

@@ -15,7 +15,7 @@ from ctprep.conversion.staging import Staging
 from ctprep.conversion.stamps import Remembered, load_remembered
 from ctprep.conversion.work_folder import WorkFolder
 from ctprep.scans.catalog import find_scans
-from ctprep.store.chunk import chunk_path, most_chunk_bytes
+from ctprep.store.chunk import chunk_path
 from ctprep.store.store import open_store
 from ctprep.views.preview import plan_conversion
 from ctprep.volume.recipe import Recipe
@@ -57,8 +57,7 @@ def stock(tmp_path):
         (out / chunk_path(number)).unlink()
     staging = Staging(out)
     work = WorkFolder(staging.work(RECIPE.digest))
-    most = most_chunk_bytes(RECIPE.shape, RECIPE.dtype)
-    return ExistingVolumes(open_store(out), work, load_remembered(staging.sources), most, RECIPE)
+    return ExistingVolumes(open_store(out), work, load_remembered(staging.sources), RECIPE)
 
 
 @pytest.mark.parametrize("workers", [2, 5, 64])
