@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -11,7 +12,7 @@ from ctprep.conversion.convert import convert
 from ctprep.scans.catalog import find_scans
 from ctprep.views.preview import plan_conversion
 from ctprep.volume.recipe import Recipe
-from tests.conftest import write_scan
+from tests.conftest import LAS, chest_hu, write_scan
 from tests.ctprep.scans.layouts import touch, write_table
 
 PAGE = Path(__file__).parents[1] / "docs/inferences.md"
@@ -23,6 +24,13 @@ def rows(program):
     table = [line.strip("|").split(" | ") for line in section.splitlines() if line.startswith("| ")]
     assert table[0][0].strip() == "what"
     return [[cell.strip() for cell in row] for row in table[1:]]
+
+
+def padded():
+    """Return a chest whose corners are padding."""
+    hu = chest_hu(seed=7)
+    hu[:2, :2] = -2000
+    return hu
 
 
 def said(note, lines):
@@ -85,6 +93,17 @@ def lines(tmp_path_factory):
     write_scan(raw / "ill/a.nii", seed=1)
     write_scan(raw / "well/b.nii", seed=2, affine=turned)
     (raw / "ill/c.nii").write_bytes(b"text")
+    write_scan(raw / "well/unscaled.nii", chest_hu(seed=4) + 1024)
+    write_scan(raw / "well/padded.nii", padded(), affine=LAS)
+    content = bytearray(write_scan(raw / "well/unsaid.nii", seed=5).read_bytes())
+    content[252:256] = bytes(4)  # neither a qform nor an sform
+    (raw / "well/unsaid.nii").write_bytes(content)
+    image = nibabel.load(write_scan(raw / "well/two.nii", seed=6))
+    image.set_qform(np.diag([1.5, 1.5, 5.0, 1.0]), 1)
+    nibabel.save(nibabel.Nifti1Image(image.get_fdata(), image.affine, image.header), raw / "well/two.nii")
+    choices = {"accept": {"well/unscaled": ["not-hu"]}, "orientation": {"": "LAS"}}
+    near = Recipe(shape=(4, 4, 4), spacing_mm=(1, 1, 1))
+    plans += convert(find_scans(raw, **choices), home / "near.zarr", recipe=near, scheduler="synchronous").notes
     plans += plan_conversion(raw, home / "out.zarr").lines()
     convert(raw, home / "out.zarr", recipe=Recipe(shape=(4, 4, 4)), scheduler="synchronous")
     plans += plan_conversion(raw, home / "out.zarr").lines()

@@ -67,7 +67,9 @@ def _notes_on_store(stock: ExistingVolumes, recipe: Recipe, plan: Plan, *, rebui
     if stock.rejected_before:
         codes = Counter(rejection.code for rejection in stock.rejected_before.values())
         counts = ", ".join(f"{count:,} {code}" for code, count in sorted(codes.items()))
-        notes.append(f"rejected: {name} lacks {len(stock.rejected_before):,} scans that were rejected ({counts})")
+        count = len(stock.rejected_before)
+        were = "scans that were" if count > 1 else "scan that was"
+        notes.append(f"rejected: {name} lacks {count:,} {were} rejected ({counts})")
     return notes
 
 

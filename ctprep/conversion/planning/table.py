@@ -202,7 +202,7 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
         "scans": f"{summary['scans']:,}",
         "classes": _counts(summary["classes"] | {"no label": summary["without_label"]}),
         "subsets": _counts(summary["subsets"]),
-        "patients": f"{summary['patients']:,} named" + (f", {without:,} scans without one" if without else ""),
+        "patients": f"{summary['patients']:,} named" + (f", {_scans(without)} without one" if without else ""),
         "shape": _span(summary["shape"]),
         "spacing in mm": _span(summary["spacing_mm"]),
         "extent in mm": _span(summary["extent_mm"]),
@@ -210,8 +210,12 @@ def summary_lines(summary: dict[str, Any]) -> list[str]:
     }
     return [
         *(f"{name:<15}{value}" for name, value in entries.items() if value),
-        *(f"note: {count:,} scans: {note}" for note, count in summary["notes"].items()),
+        *(f"note: {_scans(count)}: {note}" for note, count in summary["notes"].items()),
     ]
+
+
+def _scans(count: int) -> str:
+    return f"{count:,} scan{'s' * (count != 1)}"
 
 
 def _counts(counts: dict[str, int]) -> str:
