@@ -16,7 +16,7 @@ from ctprep.execution.cores import available_cores
 from ctprep.execution.progress import Progress, silent
 from ctprep.execution.schedule import run_in_threads
 from ctprep.files import read_regular
-from ctprep.scans.readers.coverage import judge_coverage
+from ctprep.scans.readers.coverage import MIN_SLICES, MIN_USUAL_WIDTH_MM, USUAL_EXTENT_MM, judge_coverage
 from ctprep.scans.readers.formats import read_header
 from ctprep.scans.readers.header import ScanHeader
 from ctprep.scans.scan import UNKNOWN, Rejection, Scan
@@ -60,7 +60,8 @@ class ExistingVolumes:
 
     def load(self) -> None:
         """Load what is loaded once, before several threads would each do so."""
-        _ = self.row_of_scan, self.row_of_sha256, self.left, self.rejected_before, self._replaced_scans
+        _ = self.row_of_scan, self.row_of_sha256, self.is_plain, self.left
+        _ = self.rejected_before, self._replaced_scans
 
     @cached_property
     def row_of_scan(self) -> dict[str, int]:
@@ -97,6 +98,11 @@ class ExistingVolumes:
         return self.why_all if scan in self._replaced_scans else None
 
     @cached_property
+    def is_plain(self) -> np.ndarray:
+        """Which rows of the store have a record of which there is nothing to say: nearly all, told apart at once."""
+        return plain_rows(self.store.records.table, self.recipe) if self.store else np.zeros(0, bool)
+
+    @cached_property
     def left(self) -> Finished:
         """What an interrupted conversion finished."""
         return self.work.finished()
@@ -127,8 +133,16 @@ class ExistingVolumes:
                 return None
         return FinishedVolume("finished before an interruption")
 
+    def why_outdated(self, scan: Scan, row: int) -> str | None:
+        """Return `why_outdated` of a row of the store."""
+        if self.store is None or self.is_plain[row]:
+            return None
+        return why_outdated(scan, self.store.records.table[row])
+
     def remarks(self, finished: FinishedVolume, scan: Scan, stamp: Stamp) -> tuple[Remark, ...]:
         """Return what is remarkable of a finished volume, by its record."""
+        if finished.row is not None and self.is_plain[finished.row]:
+            return ()
         if finished.row is None:
             record = self.left.records.table[self.left.place[stamp.name_for(scan.id)]]
         else:
@@ -167,6 +181,15 @@ def why_outdated(scan: Scan, record: np.void) -> str | None:
     except BadScan as error:
         return None if error.code in accepted else "its coverage was not judged when it was stored"
     return None
+
+
+def plain_rows(table: np.ndarray, recipe: Recipe) -> np.ndarray:
+    """Return of which records neither `why_outdated` nor `remarks_on_grid` has anything to say, as bool."""
+    shape = table["source_shape"]
+    extent_mm = shape * np.sqrt((table["source_affine"][:, :3, :3] ** 2).sum(axis=1))
+    has_usual_extent = (extent_mm >= MIN_USUAL_WIDTH_MM).all(axis=1) & (extent_mm <= USUAL_EXTENT_MM[1]).all(axis=1)
+    has_no_choice = (table["accepted"] == b"") & (table["stated_orientation"] == b"") & (table["padding"] != UNKNOWN)
+    return has_usual_extent & has_no_choice & (shape >= MIN_SLICES).all(axis=1) & (recipe.spacing_mm is None)
 
 
 def _grid_of(record: np.void) -> VoxelGrid:
@@ -256,7 +279,7 @@ def _observe(scan: Scan, stamp: Stamp, stock: ExistingVolumes, *, moved: bool) -
     remarks = remarks_on_header(header, stock.recipe)
     if moved and (sha256 := sha256_of(scan.path)) in stock.row_of_sha256:
         row = stock.row_of_sha256[sha256]
-        if not why_outdated(scan, stock.store.records.table[row]):  # type: ignore[union-attr]
+        if not stock.why_outdated(scan, row):
             was = stock.store.scans[row]  # type: ignore[union-attr]
             return Seen(Observation(stock.stored(row, f"was {was}"), remarks=remarks), stamp, header)
     if why := stock.why_convert(scan.id, stamp):
@@ -271,7 +294,7 @@ def _observe_stored(scan: Scan, stamp: Stamp, row: int, stock: ExistingVolumes) 
     excluded = remembered is not None and remembered.excludes(stamp, stored_sha256)
     if not is_remembered and (excluded or sha256_of(scan.path) != stored_sha256):
         why, finished = "its bytes have changed", None
-    elif why_not := why_outdated(scan, stock.store.records.table[row]):  # type: ignore[union-attr]
+    elif why_not := stock.why_outdated(scan, row):
         why, finished = why_not, None
     else:
         why = "its stored volume is lost or damaged"

@@ -162,7 +162,7 @@ def defuse(path: Path) -> Defusal:
     peak, start = Peak(), time.perf_counter()
     with mock.patch.object(slabs, "ByteSource", _counting(counts)):
         try:
-            prepare(path, RECIPE)
+            prepare(path, RECIPE, accept=["coverage"])
             outcome = "accepted"
         except BadScan as error:
             outcome = f"{error.code}: {error}"

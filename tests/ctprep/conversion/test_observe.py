@@ -7,19 +7,27 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ctprep.conversion import observe
 from ctprep.conversion.convert import convert
 from ctprep.conversion.observe import ExistingVolumes, observe_all
+from ctprep.conversion.planning.remarks import remarks_on_grid
 from ctprep.conversion.staging import Staging
 from ctprep.conversion.stamps import Remembered, load_remembered
 from ctprep.conversion.work_folder import WorkFolder
 from ctprep.scans.catalog import find_scans
+from ctprep.scans.scan import UNKNOWN, Scan, ScanRecord
 from ctprep.store.chunk import chunk_path
+from ctprep.store.records import Records
 from ctprep.store.store import open_store
 from ctprep.views.preview import plan_conversion
+from ctprep.volume.grid import VoxelGrid
+from ctprep.volume.intensity import HU_QUANTILES
 from ctprep.volume.recipe import Recipe
 from tests.conftest import write_scan
+from tests.strategies import affines
 
 RECIPE = Recipe(shape=(4, 4, 4))
 SCANS = 100
@@ -116,3 +124,26 @@ def test_contents_decide_where_nothing_is_remembered(tmp_path):
     assert remembered["007"] == Remembered(
         remembered["007"].stamp, hashlib.sha256((raw / "007.nii.gz").read_bytes()).hexdigest()
     )
+
+
+@given(
+    shape=st.tuples(*[st.sampled_from([5, 8, 20, 100, 400])] * 3),
+    affine=affines(),
+    scale=st.sampled_from([1.0, 4.0, 10.0]),
+    choice=st.sampled_from([{}, {}, {"accepted": "not-hu"}, {"stated_orientation": "LPS"}, {"padding": UNKNOWN}]),
+    spacing_mm=st.sampled_from([None, None, (9.0, 9.0, 9.0)]),
+)
+def test_of_a_plain_record_there_is_nothing_to_say(shape, affine, scale, choice, spacing_mm):
+    affine = affine @ np.diag([scale, scale, scale, 1])
+    affine = tuple(map(tuple, affine.tolist()))
+    record = ScanRecord(affine, affine, shape, "0" * 64, (-1000.0,) * len(HU_QUANTILES), 0, **choice)
+    table, recipe = Records.of([record]).table, Recipe(spacing_mm=spacing_mm)
+    if observe.plain_rows(table, recipe)[0]:
+        assert observe.why_outdated(Scan("a", "a.nii", 0, "a"), table[0]) is None
+        assert remarks_on_grid(VoxelGrid(shape, np.array(affine)), recipe) == ()
+
+
+def test_a_record_of_a_whole_chest_is_plain():
+    affine = tuple(map(tuple, np.diag([-0.7, 0.7, 8.0, 1.0]).tolist()))
+    record = ScanRecord(affine, affine, (512, 512, 40), "0" * 64, (-1000.0,) * len(HU_QUANTILES), 0, padding=5)
+    assert observe.plain_rows(Records.of([record]).table, Recipe()).tolist() == [True]
