@@ -53,8 +53,9 @@ class Remark:
 
 def remarks_on_header(header: ScanHeader, recipe: Recipe) -> tuple[Remark, ...]:
     """Return what is remarkable of a scan whose header was read."""
-    conflict = (Remark(CONFLICT, header.conflict),) if header.conflict else ()
-    return conflict + remarks_on_grid(header.grid, recipe, stated=header.stated_orientation)
+    conflict = header.conflict
+    differ = (Remark(CONFLICT, conflict),) if conflict else ()
+    return differ + remarks_on_grid(header.grid, recipe, stated=header.stated_orientation)
 
 
 def remarks_on_grid(grid: VoxelGrid, recipe: Recipe, *, stated: str = "") -> tuple[Remark, ...]:

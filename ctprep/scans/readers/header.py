@@ -40,8 +40,6 @@ class ScanHeader:
         HU is `stored * slope + inter`.
     stated_orientation : str
         What the user stated, where the file does not say which way its axes run and that was taken.
-    conflict : str
-        How two statements of the header on its axes differ, where they do; the sform of a NIfTI is taken.
     """
 
     grid: VoxelGrid
@@ -49,7 +47,11 @@ class ScanHeader:
     slope: float
     inter: float
     stated_orientation: str = field(default="", kw_only=True)
-    conflict: str = field(default="", kw_only=True)
+
+    @property
+    def conflict(self) -> str:
+        """How two statements of the header on its axes differ, where they do; the sform of a NIfTI is taken."""
+        return ""
 
     def way_to_subtract(self, hu: float) -> str:
         """Say how a user of this format makes all HU of the file lower."""

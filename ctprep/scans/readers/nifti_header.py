@@ -4,7 +4,7 @@ nibabel's header classes know what the fields mean; what is trusted of them is d
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
@@ -47,12 +47,20 @@ class NiftiHeader(ScanHeader):
         The voxels are in the `.img` file beside this `.hdr`.
     is_scaled : bool
         It has a slope; without one, its intercept says nothing.
+    fields : nibabel.Nifti1Header
+        All that it says.
     """
 
     offset: int
     header_bytes: int
     has_own_file: bool
     is_scaled: bool
+    fields: nibabel.Nifti1Header = field(repr=False, compare=False)
+
+    @property
+    def conflict(self) -> str:
+        """How the qform differs from the sform, which is taken, where a corner may lie a voxel or more elsewhere."""
+        return _conflict_of(self.fields, self.grid.shape)
 
     def way_to_subtract(self, hu: float) -> str:
         slope = "" if self.is_scaled else "scl_slope = 1 and "
@@ -84,11 +92,18 @@ def parse_header(stream: BinaryIO, path: Path, *, orientation: str = "") -> Nift
     slope, inter, is_scaled = _scaling_of(header, path)
     has_own_file = header["magic"].item() == header.pair_magic
     offset = _offset_of(header, path, has_own_file)
-    choices = {"stated_orientation": orientation if is_stated else "", "conflict": _conflict_of(header, shape)}
     return NiftiHeader(
-        grid, dtype, slope, inter, **choices, offset=offset, header_bytes=header.sizeof_hdr,
-        has_own_file=has_own_file, is_scaled=is_scaled,
-    )  # fmt: skip
+        grid,
+        dtype,
+        slope,
+        inter,
+        stated_orientation=orientation if is_stated else "",
+        offset=offset,
+        header_bytes=header.sizeof_hdr,
+        has_own_file=has_own_file,
+        is_scaled=is_scaled,
+        fields=header,
+    )
 
 
 def _nibabel_header(stream: BinaryIO, path: Path) -> nibabel.Nifti1Header:
@@ -171,7 +186,6 @@ def _stated_affine(header: nibabel.Nifti1Header, shape: Triple, orientation: str
 
 
 def _conflict_of(header: nibabel.Nifti1Header, shape: Triple) -> str:
-    """Say how the qform differs from the sform, which is taken, where a corner may lie a voxel or more elsewhere."""
     if not (int(header["sform_code"]) and int(header["qform_code"])):
         return ""
     try:
@@ -179,13 +193,13 @@ def _conflict_of(header: nibabel.Nifti1Header, shape: Triple) -> str:
             sform, qform = header.get_sform(), np.asarray(header.get_qform(), np.float64)
     except (HeaderDataError, ValueError, np.linalg.LinAlgError):
         return "its qform is unusable"
-    farthest = (*(side - 1 for side in shape), 1)
-    with np.errstate(all="ignore"):
-        apart = (np.abs(sform - qform)[:3] @ farthest).max()
-    if apart < min(VoxelGrid(shape, sform).spacing_mm):
-        return ""
-    if not np.isfinite(qform).all() or np.linalg.matrix_rank(qform[:3, :3]) < 3:
+    if not np.isfinite(qform).all() or abs(np.linalg.det(qform[:3, :3])) == 0:
         return "its qform is unusable"
+    farthest = (*(side - 1 for side in shape), 1)
+    pairs = zip(sform.tolist()[:3], qform.tolist()[:3], strict=True)
+    apart = max(sum(abs(s - q) * n for s, q, n in zip(*pair, farthest, strict=True)) for pair in pairs)
+    if apart < min(math.hypot(*column) for column in sform[:3, :3].T.tolist()):
+        return ""
     names = VoxelGrid(shape, sform).orientation, VoxelGrid(shape, qform).orientation
     return f"{names[0]} and {names[1]}" if names[0] != names[1] else f"{names[0]}, up to {apart:.3g} mm apart"
 
