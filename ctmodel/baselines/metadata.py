@@ -67,8 +67,8 @@ def describe_records(store: Store, rows: np.ndarray) -> np.ndarray:
     Returns
     -------
     (n, k) float64 array
-        Spacing and shape of the source along canonical axes, its non-finite voxels, the lowest and the 1 % quantile of
-        its HU, its orientation, and the columns of the label table that are about the scanner; categories as 0 and 1.
+        Spacing and shape of the source along canonical axes, its non-finite voxels and its padding, the lowest and the
+        1 % quantile of its HU, its orientation, and the columns of the label table that are about the scanner; categories as 0 and 1.
     """
     records = [store.records[row] for row in rows.tolist()]
     grids = [VoxelGrid(record.source_shape, np.array(record.source_affine)) for record in records]
@@ -76,6 +76,7 @@ def describe_records(store: Store, rows: np.ndarray) -> np.ndarray:
         *np.array([grid.canonical().spacing_mm for grid in grids]).reshape(-1, 3).T,
         *np.array([grid.canonical().shape for grid in grids], dtype=float).reshape(-1, 3).T,
         np.log1p([record.nonfinite for record in records]),
+        np.log1p([max(0, record.padding) for record in records]),
         *np.array([record.hu_quantile[:2] for record in records]).reshape(-1, 2).T,
         *_categories([grid.orientation for grid in grids]),
     ]

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from ctmodel.baselines.metadata import MAX_CATEGORIES, describe_records, describe_volume, scanner_columns
+from ctprep.store.records import Records
 from ctprep.store.store import open_store
 
 
@@ -27,6 +28,15 @@ def test_a_scanner_is_a_category_and_the_answer_is_left_out(store):
     told = replace(store, meta={"scanner": scanners, "severity": rows_of(store).astype(float), "age": scanners})
     plain, described = describe_records(store, rows_of(store)), describe_records(told, rows_of(store))
     assert described[:, plain.shape[1] :].T.tolist() == [(scanners == "A").tolist(), (scanners == "B").tolist()]
+
+
+def test_padding_tells_scanners_apart(store):
+    table = store.records.table.copy()
+    table["padding"] = np.arange(len(store)) % 2 * 1000
+    plain = describe_records(store, rows_of(store))
+    padded = describe_records(replace(store, records=Records(table)), rows_of(store))
+    assert np.unique(np.flatnonzero(plain != padded) % plain.shape[1]).tolist() == [7]
+    assert padded[:2, 7].tolist() == [0, np.log1p(1000)]
 
 
 def test_a_number_stays_a_number_and_an_empty_one_is_missing(store):
