@@ -104,10 +104,12 @@ bench-scaling: $(VENV)/ready
 	$(BIN)/python tests/benchmarks/scheduling.py
 	$(BIN)/python tests/benchmarks/scaling.py
 
-# Training from the store over training from memory, precisions, checkpoints: ten minutes without a GPU.
+# Training from the store over training from memory, precisions, checkpoints, folds together: a quarter of an hour
+# without a GPU.
 bench-training: $(VENV)/ready
 	$(BIN)/python tests/benchmarks/training.py
 	$(BIN)/python tests/benchmarks/training.py --network compact --augmented
+	$(BIN)/python tests/benchmarks/crossval.py
 
 # Kills, failing disks, damage and hostile files by the hundred thousand: two hours, and a table in tests/torture/RESULTS.md.
 torture: $(VENV)/ready

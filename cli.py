@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from difflib import get_close_matches
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -22,7 +22,7 @@ import click
 import ctmodel as training
 import ctprep as preparation
 import ctprep.phantom as phantoms
-from ctmodel.settings import Execution, TrainSettings
+from ctmodel.settings import OF_ONE_FOLD, EvaluationSettings, Execution, FoldSettings, TrainSettings
 from ctprep.errors import CTPrepError, NothingConverted, message_of
 from ctprep.execution.cores import available_cores
 from ctprep.execution.stopping import ending_on_signals
@@ -38,6 +38,7 @@ EXIT_REJECTED = 3
 WAYS_ON = {
     "convert": "; finished scans are kept: run the same command again to resume",
     "train": "; finished steps are kept: add --resume to continue at the same step",
+    "crossval": "; finished folds and steps are kept: add --resume to continue at the same step",
 }
 """What an interrupted command leaves, and how to resume it."""
 
@@ -213,6 +214,7 @@ def spacing(_ctx: click.Context, _param: click.Parameter, text: str | None) -> t
     return sizes * 3 if len(sizes) == 1 else sizes
 
 
+NUMBER, COLUMN = {"type": float, "metavar": "SHARE"}, {"type": str, "metavar": "COLUMN"}
 SPACING = {"flag": "--spacing", "type": str, "metavar": "MM", "callback": spacing}
 
 
@@ -284,6 +286,20 @@ def training_bar(epochs: int, *watchers: Callable[[Any], Any]) -> Iterator[Calla
                 watch(report)
 
         yield take
+
+
+@contextmanager
+def folds_bar() -> Iterator[Callable[[Any], None]]:
+    """Show the epochs of all folds on a terminal, those that are not needed among them; give what takes a report."""
+    with _bar(1, "epoch") as bar:
+
+        def take(report: Any) -> None:
+            bar.total = report.total
+            bar.set_postfix_str(f"fold {report.fold} of {report.folds}", refresh=False)
+            bar.update(report.done - bar.n)
+
+        yield take
+        bar.update(bar.total - bar.n)
 
 
 @contextmanager
@@ -521,6 +537,28 @@ def train(store: Path, run: Path, resume: bool, tensorboard: Path | None, as_jso
 
 @ctmodel.command()
 @click.argument("store", type=PATH)
+@click.option("--run", type=PATH, required=True, help="Folder to make; it must not exist, but for --resume.")
+@options_of(FoldSettings)
+@options_of(TrainSettings, *(name for name in settings_of(TrainSettings) if name not in (*OF_ONE_FOLD, "group")))
+@options_of(Execution)
+@click.option("--resume", is_flag=True, help="Continue the cross-validation in the folder, if it has one.")
+@as_json
+def crossval(store: Path, run: Path, resume: bool, as_json: bool, **typed: Any) -> None:
+    """Train a network for each fold of STORE, and score every scan by the one that has not learnt from it.
+
+    The folder holds a run for each fold. It is a run itself: predict and evaluate take it, and average the networks.
+    """
+    own_process()
+    how: dict[str, Any] = {"folds": chosen(FoldSettings, typed), "execution": chosen(Execution, typed)}
+    how |= {"resume": resume, "say": partial(say, err=True)}
+    with folds_bar() as progress:
+        result = training.cross_validate(store, run, chosen(TrainSettings, typed), progress=progress, **how)
+    say(f"{run}: {result.status}, {len(result.folds.folds)} folds", err=True)
+    show(result, as_json)
+
+
+@ctmodel.command()
+@click.argument("store", type=PATH)
 @click.argument("scan")
 @click.argument("out", type=PATH)
 @options_of(TrainSettings, "augment", "flip", "seed")
@@ -535,29 +573,45 @@ def augment(store: Path, scan: str, out: Path, augment: str, flip: bool, seed: i
 @ctmodel.command()
 @click.argument("run", type=PATH)
 @click.argument("store", type=PATH, required=False)
+@options_of(EvaluationSettings, prevalence=NUMBER, by=COLUMN)
+@click.option("--keep", is_flag=True, help="Keep the threshold in RUN, for later evaluations and predictions.")
+@click.option("--all", "every", is_flag=True, help="Show all scores, as --json does.")
 @as_json
-def evaluate(run: Path, store: Path | None, as_json: bool) -> None:
+def evaluate(run: Path, store: Path | None, keep: bool, every: bool, as_json: bool, **typed: Any) -> None:
     """Score RUN on its own test subset, or on the labelled scans of another STORE.
 
-    Scans whose patient or file was in the training or validation subset are left out.
+    Scans whose patient or file was in the training or validation subset are left out. RUN is only changed by --keep.
     """
+    settings = chosen(EvaluationSettings, typed)
     own_process()
-    show(training.evaluate(run, store), as_json)
+    found = training.evaluate(run, store, settings)
+    show(found, as_json, lines=found.all_lines if every else None)
+    if keep:
+        training.keep_threshold(run, found.scores.threshold)
+        say(f"{run}: keeps a threshold of {found.scores.threshold}", err=True)
 
 
 @ctmodel.command()
 @click.argument("run", type=PATH)
 @click.argument("scans", type=PATH, nargs=-1, required=True)
+@click.option("--out", type=PATH, help="Write the predictions into this new CSV file instead of printing them.")
 @scan_options
 @as_json
-def predict(run: Path, scans: tuple[Path, ...], as_json: bool, **typed: Any) -> None:
-    """Predict the class of raw SCANS, prepared in the same way as the scans that RUN was trained on."""
+def predict(run: Path, scans: tuple[Path, ...], out: Path | None, as_json: bool, **typed: Any) -> None:
+    """Predict the class of raw SCANS, files or folders, prepared in the same way as the scans RUN was trained on."""
     own_process()
-    n_rejected = 0
-    with progress_bar(len(scans)) as advance:
-        for prediction in training.predict_each(run, scans, **typed):
+    from ctmodel.prediction.table import check_is_free, write_table
+
+    if out:
+        check_is_free(out)
+    predictions = []
+    for prediction in training.predict_each(run, scans, progress=progress_bar, say=partial(say, err=True), **typed):
+        predictions.append(prediction)
+        if as_json or prediction.code or not out:
             show(prediction, as_json, err=prediction.code is not None)
-            n_rejected += prediction.code is not None
-            advance(1)
+    n_rejected = sum(prediction.code is not None for prediction in predictions)
+    if out:
+        write_table(out, predictions)
+        say(f"{out}: {len(predictions) - n_rejected} scans predicted, {n_rejected} rejected", err=as_json)
     if n_rejected:
         sys.exit(EXIT_REJECTED)

@@ -3,9 +3,14 @@ from .data.dataset import dataset as dataset
 from .errors import CTModelError as CTModelError
 from .prediction.evaluate import Evaluation as Evaluation
 from .prediction.evaluate import evaluate as evaluate
+from .prediction.evaluate import keep_threshold as keep_threshold
 from .prediction.predict import Prediction as Prediction
 from .prediction.predict import predict as predict
 from .prediction.predict import predict_each as predict_each
+from .settings import EvaluationSettings as EvaluationSettings
+from .settings import FoldSettings as FoldSettings
 from .settings import TrainSettings as TrainSettings
+from .training.crossval import CrossvalResult as CrossvalResult
+from .training.crossval import cross_validate as cross_validate
 from .training.train import RunResult as RunResult
 from .training.train import train as train

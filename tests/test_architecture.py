@@ -62,10 +62,13 @@ MAX_FILES = 10
 CTPREP_FOR_CTMODEL = {
     "errors",
     "execution.cores",
+    "execution.progress",
     "execution.stopping",
     "files",
     "preparation",
     "scans.choices",
+    "scans.masks",
+    "scans.raw_files",
     "scans.scan",
     "settings",
     "store.find",

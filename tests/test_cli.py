@@ -21,7 +21,7 @@ import pytest
 from click.testing import CliRunner
 
 import cli
-from ctmodel.settings import Execution, TrainSettings
+from ctmodel.settings import OF_ONE_FOLD, EvaluationSettings, Execution, FoldSettings, TrainSettings
 from ctprep.conversion.convert import convert
 from ctprep.conversion.staging import Staging
 from ctprep.phantom.settings import CohortSettings
@@ -64,6 +64,8 @@ SETTINGS = {
     "ctprep plan": [Recipe],
     "ctprep phantom": [CohortSettings],
     "ctmodel train": [TrainSettings, Execution],
+    "ctmodel evaluate": [EvaluationSettings],
+    "ctmodel crossval": [FoldSettings, Execution],
 }
 
 
@@ -83,6 +85,11 @@ def test_a_command_has_an_option_for_every_setting_with_its_default_and_help(lin
             one.minimum,
             one.maximum,
         )
+
+
+def test_a_cross_validation_has_the_options_of_a_training_but_for_those_of_one_fold():
+    options = {option.name for option in cli.ctmodel.commands["crossval"].params}
+    assert set(settings_of(TrainSettings)) - options == set(OF_ONE_FOLD) - {"folds", "leave_out"}
 
 
 def test_an_option_accepts_what_its_setting_accepts(raw, type_in):
@@ -265,9 +272,25 @@ WRONG = {
     "ctmodel train out.zarr --run out.zarr/run": (1, "lies in the store"),
     "ctmodel train one.zarr --run run": (1, "class"),
     "ctmodel train out.zarr --run taken": (1, "taken"),
+    "ctmodel train out.zarr --run run --leave-out site": (2, "expected COLUMN=VALUE"),
+    "ctmodel train out.zarr --run run --leave-out site=A": (1, "no such column"),
+    "ctmodel crossval missing.zarr --run run": (1, "no store is here"),
+    "ctmodel crossval out.zarr": (2, "Missing option"),
+    "ctmodel crossval out.zarr --run run --folds 1": (2, "is not in the range"),
+    "ctmodel crossval out.zarr --run run --folds 9": (1, "expected at least 9"),
+    "ctmodel crossval out.zarr --run run --group site": (1, "no such column"),
+    "ctmodel crossval out.zarr --run run --group site --leave-out site": (2, "leave out group"),
+    "ctmodel crossval out.zarr --run run --fold 2": (2, "No such option"),
+    "ctmodel crossval out.zarr --run out.zarr/run --folds 3": (1, "lies in the store"),
+    "ctmodel crossval out.zarr --run taken --folds 3": (1, "taken"),
     "ctmodel evaluate missing": (1, "missing"),
     "ctmodel evaluate taken": (1, "taken"),
+    "ctmodel evaluate missing --threshold best": (2, "expected half, a probability such as 0.3, youden"),
+    "ctmodel evaluate missing --prevalence 5": (2, "prevalence: 5.0, expected more than 0 and less than 1"),
+    "ctmodel train out.zarr --run run --threshold 2": (2, "threshold: '2', expected half"),
     "ctmodel predict missing scan.nii": (1, "missing"),
+    "ctmodel predict missing scan.nii --out mine.nii": (1, "mine.nii: exists already and is left alone"),
+    "ctmodel predict missing scan.nii --out no/such.csv": (1, "its parent folder does not exist"),
     "ctmodel predict taken": (2, "Missing argument"),
 }
 
@@ -336,10 +359,14 @@ INTERRUPTED = """
 import click, cli, contextlib, os, signal
 
 @click.group(cls=cli.Group)
+
+
 def program():
     pass
 
 @program.command()
+
+
 def train():
     with {context}:
         os.write(2, {noise})
@@ -568,6 +595,25 @@ def test_a_choice_that_means_no_scan_is_refused(raw, type_in, typed, exit_code, 
     result = type_in(f"ctprep plan raw out.zarr {typed}")
     assert result.exit_code == exit_code
     assert said in result.stderr
+
+
+CROSS_VALIDATING = """
+import cli
+from ctmodel.run.history import Epoch, EpochReport, FoldReport, Pace
+with cli.folds_bar() as report:
+    for fold in (1, 2):
+        for number in (1, 2, 3):
+            epoch = Epoch(number, 0.001, 0.6931, 0.5, 0.5, 0.6931, 0.5, 0.5)
+            report(FoldReport(fold, 2, EpochReport(epoch, 4, 12.3, Pace(1000, 10.0, 0.1), is_best=False)))
+        cli.say(f"fold-{fold}", err=True)
+"""
+
+
+def test_a_cross_validation_on_a_terminal_has_a_line_for_each_fold_above_a_bar_of_all_epochs():
+    *lines, bar, end = on_terminal(CROSS_VALIDATING)
+    assert (lines, end) == (["fold-1", "fold-2"], "")
+    assert "8/8" in bar
+    assert "fold 2 of 2" in bar
 
 
 def test_predictions_have_lines_of_their_own_beside_a_bar():

@@ -67,9 +67,9 @@ def describe_records(store: Store, rows: np.ndarray) -> np.ndarray:
     Returns
     -------
     (n, k) float64 array
-        Spacing and shape of the source along canonical axes, its non-finite voxels and its padding, the lowest and the
-        1 % quantile of its HU, its orientation, and the columns of the label table that are about the scanner; categories
-        as 0 and 1.
+        Spacing and shape of the source along canonical axes, its non-finite voxels and its padding, the lowest and
+        the 1 % quantile of its HU, its orientation, and the columns of the label table that are about the scanner;
+        categories as 0 and 1.
     """
     records = [store.records[row] for row in rows.tolist()]
     grids = [VoxelGrid(record.source_shape, np.array(record.source_affine)) for record in records]

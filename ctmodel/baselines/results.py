@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ctmodel.baselines import metadata
+from ctmodel.scoring.folds import FoldScores
 from ctmodel.scoring.scores import Score, Scores
 
 COMPARED = {"auroc": "AUROC", "macro_auroc": "macro AUROC"}
@@ -118,18 +119,27 @@ class Scored:
         Of the network.
     baselines : Baselines or None
         What plain statistics score on the same scans.
+    folds : FoldScores or None
+        The scores of each fold and their means, of a cross-validation.
     """
 
     scores: Scores
     baselines: Baselines | None = None
+    folds: FoldScores | None = None
 
     def lines(self) -> list[str]:
-        """Return what the command prints: the network's scores, and those of the baselines below them."""
-        return self.scores.lines() + (self.baselines.lines() if self.baselines else [])
+        """Return what the command prints: the network's scores, and those of folds and baselines below them."""
+        return [line for one in (self.scores, self.folds, self.baselines) if one for line in one.lines()]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the network's scores, and the `baselines` beside them, ready for JSON."""
-        return self.scores.to_dict() | (self.baselines.to_dict() if self.baselines else {})
+        """Return the network's scores, and those of folds and `baselines` beside them, ready for JSON."""
+        return self.scores.to_dict() | {
+            key: value for one in (self.folds, self.baselines) if one for key, value in one.to_dict().items()
+        }
+
+    def _repr_html_(self) -> str:
+        """Return tables for a notebook."""
+        return self.scores._repr_html_() + (self.folds._repr_html_() if self.folds else "")
 
 
 def _by_subset(baseline: BaselineScores) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from ctmodel.data.division import divide
 from ctmodel.data.order import cut_batches, epoch_batches
-from ctmodel.data.split import divide
 from ctmodel.devices.memory import Pool
 from ctmodel.errors import BadVolume, StoreChanged
 from ctmodel.settings import TrainSettings

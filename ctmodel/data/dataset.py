@@ -8,10 +8,10 @@ import numpy as np
 
 from ctmodel.data.augment import Augmentation, augmentation_of, mix
 from ctmodel.data.batches import open_volumes
+from ctmodel.data.division import divide
 from ctmodel.data.order import cut_batches, epoch_batches
 from ctmodel.data.pipeline import PREFETCHED, Draw, Step, changed, drawing, steps_of
 from ctmodel.data.residency import settle
-from ctmodel.data.split import divide
 from ctmodel.devices.backend import tf
 from ctmodel.errors import SettingsError
 from ctmodel.settings import TrainSettings

@@ -13,9 +13,9 @@ import numpy as np
 from ctmodel.data import augment
 from ctmodel.data.augment import Augmentation
 from ctmodel.data.batches import Batch, VolumeReader
-from ctmodel.data.prefetch import mapped
 from ctmodel.data.residency import OnDevice, OnHost, Volumes
 from ctmodel.devices.backend import accelerator, tf
+from ctmodel.devices.prefetch import mapped
 
 UINT8_STEPS = 254  # 1.0 in a store of bytes
 PREFETCHED = 2  # batches ready on the device's side

@@ -1,5 +1,6 @@
 """Where a training's volumes are while it runs: in the store, in host memory, or on the accelerator."""
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from ctmodel.devices.backend import accelerator, free_accelerator_bytes, tf
 from ctmodel.devices.memory import Pool, available_bytes
 from ctmodel.errors import SettingsError
 from ctmodel.settings import RESIDENCIES
+from ctprep.store.store import Store
 
 SHARE = 0.5  # of the free memory that volumes may take; the rest is for the training
 
@@ -76,6 +78,55 @@ class OnDevice(InMemory):
 Volumes = VolumeReader | OnHost | OnDevice
 
 
+class HeldReader(VolumeReader):
+    """Reads volumes of a store that were all read before, for several trainings one after the other.
+
+    Parameters
+    ----------
+    store : Store
+    held : Batch
+        All that will be asked for, each row once.
+    residency : {"host", "device"}
+        Where trainings take them from.
+    """
+
+    def __init__(self, store: Store, held: Batch, *, residency: str) -> None:
+        super().__init__(store)
+        self._on_host = OnHost(held)
+        self.volumes = OnDevice(held) if residency == "device" else self._on_host
+
+    def read(self, batches: Iterable[np.ndarray], *, ahead: int = 0) -> Iterator[Batch]:  # noqa: ARG002 - no disk
+        """Yield batches in order; raises `StoreChanged` as the store's own reader does, but reads nothing of it."""
+        for rows in batches:
+            volumes = self._on_host.taken(rows)
+            self._check_unchanged()
+            yield Batch(rows, volumes)
+
+
+def hold(store: Store, reader: VolumeReader, rows: np.ndarray, residency: str = "auto") -> VolumeReader:
+    """Read the volumes of some rows once, if they fit in memory; for what trains on several subsets of them.
+
+    Parameters
+    ----------
+    store : Store
+    reader : VolumeReader
+        Of this store.
+    rows : (n,) int array
+    residency : {"auto", "stream", "host", "device"}
+        As in `settle`.
+
+    Returns
+    -------
+    VolumeReader
+        The one that was given, where volumes are streamed; else one that has them in memory.
+    """
+    residency = _fitting(reader, rows, residency)
+    if residency == "stream":
+        return reader
+    (held,) = reader.read([rows])
+    return HeldReader(store, held, residency=residency)
+
+
 def settle(reader: VolumeReader, rows: np.ndarray, residency: str = "auto", *, on_accelerator: bool = True) -> Volumes:
     """Put the volumes of a training subset where they are to be while it runs.
 
@@ -86,7 +137,7 @@ def settle(reader: VolumeReader, rows: np.ndarray, residency: str = "auto", *, o
         The training subset.
     residency : {"auto", "stream", "host", "device"}
         Read from the store in each epoch; held in host memory; held on the accelerator (host memory, where there is
-        none); or where it fits, see `fitting_residency`.
+        none); or where it fits, see `fitting_residency`. What `hold` has read stays where it is.
     on_accelerator : bool
         Whether "auto" may mean the accelerator.
 
@@ -102,18 +153,26 @@ def settle(reader: VolumeReader, rows: np.ndarray, residency: str = "auto", *, o
     BadVolume, StoreChanged
         As the reader finds, if all are read at once.
     """
-    if residency not in RESIDENCIES:
-        raise SettingsError(f"residency: {residency!r}, expected one of {', '.join(RESIDENCIES)}")
-    if residency == "auto":
-        residency = fitting_residency(
-            len(rows) * int(np.prod(reader.shape)) * reader.dtype.itemsize,
-            accelerator_bytes=free_accelerator_bytes() if on_accelerator else 0,
-            host_bytes=available_bytes(),
-        )
+    if isinstance(reader, HeldReader):
+        return reader.volumes
+    residency = _fitting(reader, rows, residency, on_accelerator=on_accelerator)
     if residency == "stream":
         return reader
     (held,) = reader.read([rows])
     return OnDevice(held) if residency == "device" else OnHost(held)
+
+
+def _fitting(reader: VolumeReader, rows: np.ndarray, residency: str, *, on_accelerator: bool = True) -> str:
+    """Return where to put some rows, given what was asked for."""
+    if residency not in RESIDENCIES:
+        raise SettingsError(f"residency: {residency!r}, expected one of {', '.join(RESIDENCIES)}")
+    if residency != "auto":
+        return residency
+    return fitting_residency(
+        len(rows) * int(np.prod(reader.shape)) * reader.dtype.itemsize,
+        accelerator_bytes=free_accelerator_bytes() if on_accelerator else 0,
+        host_bytes=available_bytes(),
+    )
 
 
 def fitting_residency(n_bytes: int, *, accelerator_bytes: int, host_bytes: int) -> str:

@@ -4,6 +4,8 @@ A volume enters as (x, y, z, 1) in [0, 1]. Two classes leave as one probability,
 more classes leave as one probability each.
 """
 
+import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -60,7 +62,21 @@ def build(name: str, input_shape: tuple[int, ...], n_classes: int, precision: st
     _check_size(name, tuple(input_shape), smallest)
     with layers_of(precision):
         inputs = keras.Input(shape=(*input_shape, 1), name="volume", dtype=keras.config.floatx())
-        return keras.Model(inputs, _head(builder(inputs), n_classes), name=name)
+        model = keras.Model(inputs, _head(builder(inputs), n_classes), name=name)
+    _number_layers(model)
+    return model
+
+
+def _number_layers(model: keras.Model) -> None:
+    """Count the layers that nobody named within their network: Keras counts on over all networks of a process.
+
+    The names are in the file of the weights, whose bytes would depend on what the process has built before.
+    """
+    found: Counter[str] = Counter()
+    for layer in model.layers:
+        stem = re.sub(r"_\d+$", "", layer.name)
+        layer.name = f"{stem}_{found[stem]}" if found[stem] else stem
+        found[stem] += 1
 
 
 def check_window(name: str, window: tuple[float, float]) -> None:

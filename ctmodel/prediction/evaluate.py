@@ -1,6 +1,7 @@
 """A run and a store become predictions and scores, of patients that the run has not learnt from."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,17 +10,21 @@ from typing import Any
 import numpy as np
 
 from ctmodel.baselines.results import Scored
-from ctmodel.data.batches import open_volumes
+from ctmodel.data.batches import VolumeReader, open_volumes
 from ctmodel.data.patients import same_patients
-from ctmodel.errors import RunMismatch, ScoreError, StoreMoved
+from ctmodel.errors import RunMismatch, ScoreError, SettingsError, StoreMoved
+from ctmodel.prediction.groups import Groups, score_groups
 from ctmodel.prediction.inference import load_predictor, predict_rows
-from ctmodel.run.doubts import score_own
-from ctmodel.run.records import StoreRecord, describe_store, store_differences
+from ctmodel.run.doubts import score_own, score_own_folds
+from ctmodel.run.records import CrossvalRecord, StoreRecord, describe_store, store_differences
 from ctmodel.run.run_folder import Run
-from ctmodel.scoring.scores import Predictions, score
+from ctmodel.scoring.folds import pool
+from ctmodel.scoring.scores import Predictions, Threshold, choose_threshold, score
+from ctmodel.settings import KEPT, EvaluationSettings
 from ctprep.store.store import Store
 
 LEARNT_FROM = ("train", "validation")
+DEFAULTS = EvaluationSettings()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +41,8 @@ class Evaluation(Scored):
         Labelled scans of another store that were not, because the run has learnt from their patient, file or volume.
     baselines : Baselines or None
         What plain statistics score on the run's own test subset; None on another store, and in a run of version 0.1.
+    groups : Groups or None
+        The scores of each value of a column, where they are asked for.
 
     Examples
     --------
@@ -48,10 +55,33 @@ class Evaluation(Scored):
     store: Path
     predictions: Predictions
     left_out: tuple[str, ...]
+    groups: Groups | None = None
+
+    def lines(self) -> list[str]:
+        """Return what `ctmodel evaluate` prints: the table of scores, what is below it, and the groups."""
+        return super().lines() + self._group_lines()
+
+    def all_lines(self) -> list[str]:
+        """Return what `ctmodel evaluate --all` prints: the same, with all scores in the table."""
+        below = super().lines()[len(self.scores.lines()) :]
+        return self.scores.all_lines() + below + self._group_lines()
+
+    def _group_lines(self) -> list[str]:
+        return self.groups.lines() if self.groups else []
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the scores, and the `baselines` and groups (`by`) beside them, ready for JSON."""
+        return super().to_dict() | ({"by": self.groups.to_dict()} if self.groups else {})
 
 
-def evaluate(run: str | os.PathLike[str], store: str | os.PathLike[str] | None = None) -> Evaluation:
+def evaluate(
+    run: str | os.PathLike[str],
+    store: str | os.PathLike[str] | None = None,
+    settings: EvaluationSettings = DEFAULTS,
+) -> Evaluation:
     """Score a run's network: on its own test subset, or on the labelled scans of another store.
+
+    Nothing is written: see `keep_threshold`.
 
     Parameters
     ----------
@@ -59,6 +89,8 @@ def evaluate(run: str | os.PathLike[str], store: str | os.PathLike[str] | None =
         A finished run.
     store : path, optional
         Of the same recipe and classes; the run's own where it is not given.
+    settings : EvaluationSettings
+        The threshold, and what else is computed.
 
     Returns
     -------
@@ -73,13 +105,17 @@ def evaluate(run: str | os.PathLike[str], store: str | os.PathLike[str] | None =
     RunMismatch
         If the store is not one that this network can be scored on.
     ScoreError
-        If fewer than two classes remain.
+        If fewer than two classes remain, or the column is unknown or has too many values.
+    SettingsError
+        If a threshold or a prevalence is asked of more than two classes.
 
     Examples
     --------
     >>> scores = evaluate("run").scores
     >>> print(scores.scores["auroc"])
     1.000 (95 % interval 0.386 to 1.000, n = 4)
+    >>> print(evaluate("run", settings=EvaluationSettings(threshold="0.3")).scores.threshold)
+    0.300
     """
     folder = Run(run)
     folder.check_is_finished()
@@ -88,7 +124,13 @@ def evaluate(run: str | os.PathLike[str], store: str | os.PathLike[str] | None =
     described = describe_store(opened, folder.path)
     is_own = described.fingerprint == record.fingerprint
     _check_fits(folder, described, record, must_be_own=store is None)
-    how: dict[str, Any] = {"classes": opened.classes, "threshold": folder.scores().threshold}
+    _check_suits_classes(settings, folder, record)
+    column = _column(opened, settings.by) if settings.by else None
+    more: dict[str, Any] = {"prevalence": settings.prevalence, "ordered": settings.ordered}
+    if is_own and (record_of_folds := folder.crossval()):
+        return _evaluate_folds(folder, record_of_folds, opened, reader, by=settings.threshold, column=column, **more)
+    threshold = _threshold(folder, by=settings.threshold)
+    how: dict[str, Any] = {"classes": opened.classes, "threshold": threshold} | more
     said_of = partial(predict_rows, load_predictor(folder), opened, reader)
     left_out: tuple[str, ...] = ()
     if is_own:
@@ -106,7 +148,107 @@ def evaluate(run: str | os.PathLike[str], store: str | os.PathLike[str] | None =
         predictions=predictions,
         left_out=left_out,
         baselines=baselines,
+        groups=_groups(opened, predictions, column, threshold) if column else None,
     )
+
+
+def keep_threshold(run: str | os.PathLike[str], threshold: Threshold) -> None:
+    """Keep a threshold in a finished run, for what is evaluated and predicted with it from now on.
+
+    `threshold.json` holds it; remove that file to have the threshold of the training again.
+
+    Raises
+    ------
+    RunMissing, RunDamaged
+        If the run is not finished, or a file of it cannot be read.
+    RunError
+        If the run cannot be written.
+
+    Examples
+    --------
+    >>> found = evaluate("run", settings=EvaluationSettings(threshold="youden"))
+    >>> keep_threshold("run", found.scores.threshold)
+    >>> evaluate("run").scores.threshold == found.scores.threshold
+    True
+    """
+    folder = Run(run)
+    folder.check_is_finished()
+    folder.keep_threshold(threshold)
+
+
+def _threshold(folder: Run, *, by: str) -> Threshold:
+    """Return the threshold of a run, or one that a rule chooses on scans that did not train and are not scored."""
+    if by == KEPT:
+        return folder.threshold()
+    folds = folder.folds()
+    predictions = pool([fold.predictions("test") for fold in folds]) if folds else folder.predictions("validation")
+    return choose_threshold(predictions, by=by)
+
+
+def _check_suits_classes(settings: EvaluationSettings, folder: Run, record: StoreRecord) -> None:
+    n_classes = len(record.classes)
+    asked = {"threshold": settings.threshold if settings.threshold != KEPT else None, "prevalence": settings.prevalence}
+    for name, value in asked.items():
+        if value is not None and n_classes > 2:
+            raise SettingsError(
+                f"{name}: {value!r}, but {folder.path} has {n_classes} classes, of which the likeliest is predicted; "
+                f"leave out --{name}, or train with two classes"
+            )
+
+
+def _column(store: Store, name: str) -> str:
+    """Return the column of a store that a name is for, with or without the prefix that it has there."""
+    for column in (name, name.removeprefix("meta_")):
+        if column in store.meta:
+            return column
+    if not store.meta:
+        raise ScoreError(
+            f"by: {store.path} has no column {name!r}, nor any other; convert again with a table that has it: --labels"
+        )
+    raise ScoreError(f"by: {store.path} has no column {name!r}, expected one of {', '.join(sorted(store.meta))}")
+
+
+def _groups(store: Store, predictions: Predictions, column: str, threshold: Threshold) -> Groups:
+    rows = [store.row(scan) for scan in predictions.scans]
+    return score_groups(
+        predictions, store.meta[column][rows], column=column, classes=store.classes, threshold=threshold
+    )
+
+
+def _evaluate_folds(
+    folder: Run,
+    record: CrossvalRecord,
+    store: Store,
+    reader: VolumeReader,
+    *,
+    by: str,
+    column: str | None,
+    **more: Any,
+) -> Evaluation:
+    """Score a cross-validation: each scan by the network that has not learnt from it."""
+    baselines, runs = folder.baselines(), folder.folds()
+    of_tests = [predict_rows(load_predictor(fold), store, reader, _own_rows(fold, store, "test")) for fold in runs]
+    thresholds = _thresholds_of_folds(folder, runs, by=by)
+    scores, folds = score_own_folds(folder, record, of_tests, baselines=baselines, thresholds=thresholds, **more)
+    predictions = pool(of_tests)
+    return Evaluation(
+        run=folder.path,
+        store=store.path,
+        scores=scores,
+        predictions=predictions,
+        left_out=(),
+        baselines=baselines,
+        folds=folds,
+        groups=_groups(store, predictions, column, scores.threshold) if column else None,
+    )
+
+
+def _thresholds_of_folds(folder: Run, runs: Sequence[Run], *, by: str) -> list[Threshold]:
+    """Return the threshold of each fold: the one that is kept, its own, or what a rule chooses on its validation."""
+    if by != KEPT:
+        return [_threshold(run, by=by) for run in runs]
+    kept = folder.kept_threshold()
+    return [kept or run.scores().threshold for run in runs]
 
 
 def _own_store(folder: Run, record: StoreRecord) -> Path:

@@ -18,8 +18,10 @@ from ctmodel.devices.precision import precision_for_predictions
 from ctmodel.errors import NetworkError
 from ctmodel.networks.build import build, class_probabilities
 from ctmodel.networks.own import check_source
+from ctmodel.prediction.ensemble import Ensemble, Member
 from ctmodel.run.checkpoint import load_weights
 from ctmodel.run.run_folder import Run
+from ctmodel.scoring.calibration import with_temperature
 from ctmodel.scoring.scores import Predictions
 from ctprep.execution.stopping import stop_if_asked
 from ctprep.store.store import Store
@@ -39,10 +41,12 @@ class Predictor:
     weights : Path, optional
         The file that they were read from, which is at fault where an output is no number. Without it such an output
         is returned as it is.
+    temperature : float
+        By what the logits are divided.
     """
 
-    def __init__(self, model: keras.Model, *, weights: Path | None = None) -> None:
-        self._weights = weights
+    def __init__(self, model: keras.Model, *, weights: Path | None = None, temperature: float = 1.0) -> None:
+        self._weights, self._temperature = weights, temperature
         self._n_outputs = model.output_shape[-1]
         self._batch = BATCH_ON_GPU if accelerator() else BATCH_ON_CPU
         self._infer = tf.function(lambda volumes: model(volumes, training=False))
@@ -77,7 +81,7 @@ class Predictor:
         probabilities = class_probabilities(np.concatenate([np.empty((0, self._n_outputs)), *outputs]))
         if self._weights and not np.all(np.isfinite(probabilities)):
             raise NetworkError(f"{self._weights}: its network outputs NaN or infinity; restore it or train again")
-        return probabilities
+        return with_temperature(probabilities, self._temperature)
 
     def _outputs(self, batch: Any) -> np.ndarray:
         n = len(batch)
@@ -85,8 +89,10 @@ class Predictor:
         return self._infer(filled).numpy()[:n]
 
 
-def load_predictor(run: Run) -> Predictor:
-    """Build a run's network with its best weights.
+def load_predictor(run: Run) -> Member:
+    """Build a run's network with its best weights; of a cross-validation, those of all folds as one.
+
+    The probabilities of a finished run are scaled by its temperature; of a cross-validation those of each fold.
 
     Raises
     ------
@@ -96,15 +102,17 @@ def load_predictor(run: Run) -> Predictor:
     RunDamaged, RunMissing
         If the run does not say which network it is.
     """
+    if folds := run.folds():
+        return Ensemble([load_predictor(fold) for fold in folds])
     record = run.network()
     check_source(record.name, record.source)
     model = build(**record.arguments | {"precision": precision_for_predictions(record.precision)})
     run.check_weights()
     load_weights(model, run.weights)
-    return Predictor(model, weights=run.weights)
+    return Predictor(model, weights=run.weights, temperature=run.temperature)
 
 
-def predict_rows(predictor: Predictor, store: Store, reader: VolumeReader, rows: np.ndarray) -> Predictions:
+def predict_rows(predictor: Member, store: Store, reader: VolumeReader, rows: np.ndarray) -> Predictions:
     """Return what a network says of some rows of a store, beside what is known of them.
 
     Patients are merged as in a split: scans of equal volumes say no more than one of them, whatever their names.

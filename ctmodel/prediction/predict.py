@@ -1,17 +1,20 @@
 """Raw scans and a run become probabilities; a scan that cannot be trusted becomes a reason."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ctmodel.prediction.inference import Predictor, load_predictor
+from ctmodel.prediction.ensemble import Member
+from ctmodel.prediction.inference import load_predictor
+from ctmodel.prediction.scan_files import find_scan_files
 from ctmodel.run.run_folder import Run
 from ctmodel.scoring import metrics
 from ctprep.errors import BadScan, Vanished, reason_of
+from ctprep.execution.progress import Progress, silent
 from ctprep.preparation import prepare
 from ctprep.scans.choices import choose_per_scan
 from ctprep.scans.scan import UNLABELLED, Scan
@@ -71,9 +74,9 @@ def predict(
     run : path
         A finished run.
     paths : iterable of paths
-        NIfTI or MetaImage files.
+        Files, and folders with files, as `ctprep convert` takes them.
     accept : mapping of str to str or sequence of str, optional
-        Path, as in `paths` -> codes of rejections that do not reject this file; as of `ctprep.find_scans`.
+        Path of a file, as it is predicted -> codes of rejections that do not reject it; as of `ctprep.find_scans`.
     orientation : str or mapping of str to str, optional
         Which way the axes run of files that do not say it, of all or by path; as of `ctprep.find_scans`.
 
@@ -88,6 +91,8 @@ def predict(
         If `accept` or `orientation` names another file, or what cannot be chosen.
     RunMissing, RunDamaged
         If the run is not finished, or a file of it cannot be read.
+    ctprep.errors.CatalogError
+        If a folder holds no scan.
 
     Examples
     --------
@@ -106,8 +111,19 @@ def predict_each(
     *,
     accept: Mapping[str, str | Sequence[str]] | None = None,
     orientation: str | Mapping[str, str] | None = None,
+    progress: Progress = silent,
+    say: Callable[[str], object] = lambda _: None,
 ) -> Iterator[Prediction]:
     """Yield what `predict` returns, each prediction as soon as it is known.
+
+    Parameters
+    ----------
+    run, paths
+        As in `predict`.
+    progress : callable
+        See `ctprep.execution.progress`.
+    say : callable
+        Called with a line of text: what is predicted from which probability on, and what was left out.
 
     Examples
     --------
@@ -116,20 +132,42 @@ def predict_each(
     normal None
     None unreadable
     """
-    files = [Scan(str(path), str(path), UNLABELLED, str(path)) for path in paths]
-    files = choose_per_scan(files, accept=accept or {}, orientation=orientation or {}, where="the files given")
     folder = Run(run)
     folder.check_is_finished()
-    record = folder.store()
+    record, threshold = folder.store(), folder.threshold()
     recipe = Recipe.from_dict(record.recipe)
-    threshold = folder.scores().threshold.value
     predictor = load_predictor(folder)
-    for file in files:
-        yield _predict_one(predictor, file, recipe, record.classes, threshold=threshold)
+    found = find_scan_files(map(Path, paths))
+    files = [Scan(str(path), str(path), UNLABELLED, str(path)) for path in found.paths]
+    files = choose_per_scan(files, accept=accept or {}, orientation=orientation or {}, where="the files given")
+    say(describe_calls(folder))
+    for note in found.notes:
+        say(f"note: {note}")
+    with progress(len(files) + len(found.rejected), "predicting") as advance:
+        for path, rejection in found.rejected:
+            yield Prediction(path, {}, code=rejection.code, reason=rejection.reason)
+            advance(1)
+        for file in files:
+            yield _predict_one(predictor, file, recipe, record.classes, threshold=threshold.value)
+            advance(1)
+
+
+def describe_calls(run: Run) -> str:
+    """Say from which probability on a finished run predicts its positive class, and how probabilities are scaled.
+
+    Examples
+    --------
+    >>> describe_calls(Run("run"))
+    'run: abnormal is predicted from a probability of 0.500'
+    """
+    classes, temperature = run.store().classes, run.temperature
+    called = f"{classes[1]} is predicted from a probability of {run.threshold()}"
+    scaled = f"; probabilities are scaled by a temperature of {temperature:.2f}" if temperature != 1 else ""
+    return f"{run.path}: {called if len(classes) == 2 else 'the likeliest class is predicted'}{scaled}"
 
 
 def _predict_one(
-    predictor: Predictor, file: Scan, recipe: Recipe, classes: tuple[str, ...], *, threshold: float
+    predictor: Member, file: Scan, recipe: Recipe, classes: tuple[str, ...], *, threshold: float
 ) -> Prediction:
     path = file.path
     try:

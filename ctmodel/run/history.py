@@ -61,9 +61,6 @@ class Pace:
         """Share of the time in which the next batch was not ready."""
         return self.waiting / max(self.seconds, 1e-9)
 
-    def __str__(self) -> str:
-        return f"{self.rate:.3g} volumes/s, {self.waiting_share:.1%} of the time waiting for data"
-
 
 @dataclass(frozen=True)
 class EpochReport:
@@ -88,14 +85,59 @@ class EpochReport:
     pace: Pace
     is_best: bool
 
+    @property
+    def seconds_left(self) -> float:
+        """How long all epochs that may come take if each takes as long as this one."""
+        return self.seconds * (self.epochs - self.epoch.epoch)
+
     def __str__(self) -> str:
-        epoch, mark = self.epoch, ", best so far" if self.is_best else ""
+        epoch = self.epoch
+        left = f", {_duration(self.seconds_left)} left" if self.epochs > epoch.epoch else ""
         return (
             f"epoch {epoch.epoch:>{len(str(self.epochs))}}/{self.epochs}  "
-            f"training loss {epoch.loss:.3f} AUROC {epoch.auroc:.3f}  "
-            f"validation loss {epoch.val_loss:.3f} AUROC {epoch.val_auroc:.3f}  "
-            f"({self.seconds:.1f} s, {self.pace}{mark})"
+            f"loss {_digits(epoch.loss)} AUROC {epoch.auroc:.3f}  "
+            f"validation {_digits(epoch.val_loss)} AUROC {epoch.val_auroc:.3f}  "
+            f"{_duration(self.seconds)}{left}{'  best' if self.is_best else ''}"
         )
+
+
+def _digits(loss: float) -> str:
+    return f"{loss:.3f}" if loss < 10 else f"{loss:.3g}"
+
+
+def _duration(seconds: float) -> str:
+    """Return a duration in the largest unit of which there are two or more."""
+    for name, size in (("days", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {name}"
+    return f"{seconds:.0f} s" if seconds >= 10 else f"{seconds:.1f} s"
+
+
+@dataclass(frozen=True)
+class FoldReport:
+    """What a cross-validation tells its caller after each epoch.
+
+    Attributes
+    ----------
+    fold, folds : int
+        Which training it is, from 1, and how many there are in all repeats.
+    report : EpochReport
+        Of this training.
+    """
+
+    fold: int
+    folds: int
+    report: EpochReport
+
+    @property
+    def done(self) -> int:
+        """Epochs of all trainings that are over, those among them that were not needed."""
+        return (self.fold - 1) * self.report.epochs + self.report.epoch.epoch
+
+    @property
+    def total(self) -> int:
+        """Most epochs there will be in all trainings."""
+        return self.folds * self.report.epochs
 
 
 def best_epoch(history: Sequence[Epoch]) -> Epoch:

@@ -4,13 +4,17 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
+from math import inf, nextafter
 from pathlib import Path
 from typing import Any
 
 from ctmodel.data.split import SUBSETS, UNLABELLED, Split
-from ctmodel.settings import PRECISIONS, differences
+from ctmodel.scoring.scores import Threshold
+from ctmodel.settings import PRECISIONS, FoldSettings, differences, parse_threshold
 from ctprep.store.store import Store
 
+MAX_THRESHOLD = nextafter(1.0, inf)
+"""What calls no scan positive, even if its probability is 1."""
 KERNELS = ("oneDNN", "Eigen", "GPU", UNKNOWN_KERNELS := "unknown")
 
 
@@ -98,6 +102,66 @@ class NetworkRecord:
 
 
 @dataclass(frozen=True)
+class CrossvalRecord:
+    """How a cross-validation divides its scans into folds.
+
+    Attributes
+    ----------
+    settings : FoldSettings
+    values : tuple of str
+        Those of the column that is left out, one for each fold of a repeat; none where the folds are drawn.
+
+    Raises
+    ------
+    ValueError
+        If a field has another type.
+    """
+
+    settings: FoldSettings
+    values: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _expect(
+            "values",
+            self.values,
+            _are_names(self.values) and bool(self.values) == bool(self.settings.leave_out),
+            "texts",
+        )
+
+    @property
+    def n_folds(self) -> int:
+        """Folds of one repeat."""
+        return len(self.values) or self.settings.folds
+
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """The repeat and the fold of each training, from 1, in their order."""
+        repeats = range(1, self.settings.repeats + 1)
+        return [(repeat, fold) for repeat in repeats for fold in range(1, self.n_folds + 1)]
+
+    @property
+    def names(self) -> list[str]:
+        """The name of each training's run folder."""
+        several = self.settings.repeats > 1
+        return [f"repeat-{repeat}-fold-{fold}" if several else f"fold-{fold}" for repeat, fold in self.places]
+
+    @property
+    def left_out(self) -> list[str]:
+        """The value that each training tests on; empty where the folds are drawn."""
+        return [self.values[fold - 1] if self.values else "" for _, fold in self.places]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all of it, ready for JSON."""
+        return self.settings.to_dict() | {"values": list(self.values)}
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> "CrossvalRecord":
+        """Return the record that `to_dict` described."""
+        values = saved.pop("values")
+        return cls(FoldSettings(**saved), tuple(values))
+
+
+@dataclass(frozen=True)
 class SplitRow:
     """A scan's subset in a run; the fields are the columns of `split.csv`, with the class's name as label.
 
@@ -117,6 +181,57 @@ class SplitRow:
     def __post_init__(self) -> None:
         subsets = (*SUBSETS, UNLABELLED)
         _expect(f"subset of {self.scan}", self.subset, self.subset in subsets, f"one of {', '.join(subsets)}")
+
+
+@dataclass(frozen=True)
+class KeptThreshold:
+    """A threshold that was chosen after the training, as `threshold.json` keeps it.
+
+    Attributes
+    ----------
+    value : float
+    chosen_by : str
+        As in `Threshold`.
+    scores : str
+        SHA-256 of the `scores.json` of the run that it is for.
+    seal : str
+        SHA-256 over the others.
+
+    Raises
+    ------
+    ValueError
+        If a field has another type, or has changed since.
+    """
+
+    value: float
+    chosen_by: str
+    scores: str
+    seal: str
+
+    def __post_init__(self) -> None:
+        is_probability = isinstance(self.value, float) and 0 <= self.value <= MAX_THRESHOLD
+        _expect("value", self.value, is_probability, "a probability")
+        parse_threshold(self.chosen_by)
+        _expect("seal", self.seal, self.seal == _seal(self.value, self.chosen_by, self.scores), "that of its fields")
+
+    @classmethod
+    def of(cls, threshold: Threshold, *, scores: str) -> "KeptThreshold":
+        """Seal a threshold for the run with some scores."""
+        seal = _seal(threshold.value, threshold.chosen_by, scores)
+        return cls(threshold.value, threshold.chosen_by, scores, seal)
+
+    @property
+    def threshold(self) -> Threshold:
+        """The threshold itself."""
+        return Threshold(self.value, self.chosen_by)
+
+    def check(self, scores: str | None) -> None:
+        """Raise ValueError unless it was chosen for the run with these scores."""
+        _expect("scores", self.scores, self.scores == scores, "those of this run")
+
+
+def _seal(value: float, chosen_by: str, scores: str) -> str:
+    return sha256(f"{value!r} {chosen_by} {scores}".encode()).hexdigest()
 
 
 def _expect(name: str, value: Any, is_met: Any, expected: str) -> None:

@@ -13,7 +13,10 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ctmodel.baselines.results import Baselines
+from ctmodel.data.split import UNLABELLED
 from ctmodel.errors import (
     CTModelError,
     NetworkError,
@@ -26,8 +29,9 @@ from ctmodel.errors import (
 )
 from ctmodel.run.files import json_bytes, read_csv, read_json, sha256_of, write_csv, write_json
 from ctmodel.run.history import Epoch
-from ctmodel.run.records import NetworkRecord, SplitRow, StoreRecord, store_differences
-from ctmodel.scoring.scores import Predictions, Scores
+from ctmodel.run.records import CrossvalRecord, KeptThreshold, NetworkRecord, SplitRow, StoreRecord, store_differences
+from ctmodel.scoring.calibration import Temperature
+from ctmodel.scoring.scores import Predictions, Scores, Threshold
 from ctmodel.settings import TrainSettings, differences
 from ctprep.files import UNFINISHED, remove_unfinished
 
@@ -35,7 +39,11 @@ SPLIT_COLUMNS = tuple(field.name for field in fields(SplitRow))
 HISTORY_COLUMNS = tuple(field.name for field in fields(Epoch))
 
 BEGUN = ("network.json", "store.json", "split.csv", "settings.json")  # in the order of writing; the last makes a run
-WEIGHTS, BASELINES, SCORES = "model.weights.h5", "baselines.json", "scores.json"
+WEIGHTS, PREDICTIONS, CALIBRATION = "model.weights.h5", "predictions.csv", "calibration.json"
+BASELINES, SCORES, THRESHOLD = "baselines.json", "scores.json", "threshold.json"
+CROSSVAL, FOLDS, DIGESTS = "crossval.json", "folds.json", "digests.json"
+SINCE_0_2 = (PREDICTIONS, CALIBRATION, BASELINES)
+"""What is sealed where it is there; version 0.1 did not write it, or did not seal it."""
 LOCK = ".ctmodel-lock"
 
 
@@ -54,6 +62,7 @@ class Run:
         self.checkpoint = self.path / "checkpoint.npz"
         self.former_checkpoint = self.path / "checkpoint-before.npz"
         self.curves = self.path / "curves.png"
+        self._begun: tuple[str, ...] = BEGUN
         self._scores = self.path / SCORES
 
     @contextlib.contextmanager
@@ -118,13 +127,16 @@ class Run:
             If the folder cannot be made or written.
         """
         with self._written():
-            if not self.is_empty:
-                raise RunExists(f"{self.path}: is there already; continue it with --resume, or choose another --run")
-            self.path.mkdir(parents=True, exist_ok=True)
+            self._make()
             write_json(self.path / "network.json", asdict(network))
             write_json(self.path / "store.json", asdict(store))
             write_csv(self.path / "split.csv", SPLIT_COLUMNS, map(astuple, split))
             write_json(self.path / "settings.json", settings.to_dict())  # last: with it the folder is a run
+
+    def _make(self) -> None:
+        if not self.is_empty:
+            raise RunExists(f"{self.path}: is there already; continue it with --resume, or choose another --run")
+        self.path.mkdir(parents=True, exist_ok=True)
 
     @property
     def is_empty(self) -> bool:
@@ -134,7 +146,7 @@ class Run:
         names = {file.name for file in self.path.iterdir()} - {LOCK}
         found = {name for name in names if not name.startswith(UNFINISHED)}
         # Only from the first on, in the order of writing: a folder with a split.csv alone is somebody else's.
-        return found in [set(BEGUN[:n]) for n in range(len(BEGUN))]
+        return found in [set(self._begun[:n]) for n in range(len(self._begun))]
 
     @property
     def is_finished(self) -> bool:
@@ -180,11 +192,105 @@ class Run:
 
     def baselines(self) -> Baselines | None:
         """Return the scores of the plain baselines; None in a run that has none, as those of version 0.1."""
-        is_expected = self.is_finished and BASELINES in self._digests()
-        if not is_expected and not (self.path / BASELINES).exists():
+        if not self._has(BASELINES):
             return None
         with self._reading(BASELINES) as path:
             return Baselines.from_dict(read_json(path))
+
+    def _has(self, name: str) -> bool:
+        """Return whether a file is there, or must be."""
+        return (self.is_finished and name in self._digests()) or (self.path / name).exists()
+
+    def crossval(self) -> CrossvalRecord | None:
+        """Return how a cross-validation divides its scans into folds; None in the run of a single training."""
+        is_expected = self.is_finished and CROSSVAL in self._digests()
+        if not is_expected and not (self.path / CROSSVAL).exists():
+            return None
+        with self._reading(CROSSVAL) as path:
+            return CrossvalRecord.from_dict(read_json(path))
+
+    def folds(self) -> "list[Run]":
+        """Return the runs of the folds of a cross-validation, in order; none of a single training.
+
+        Raises
+        ------
+        RunDamaged
+            If one is not the run that the cross-validation left.
+        """
+        record = self.crossval()
+        names = record.names if record else []
+        for name in names if self.is_finished else []:
+            self._check_unchanged(f"{name}/{DIGESTS}")
+        return [Run(self.path / name) for name in names]
+
+    def calibration(self) -> Temperature | None:
+        """Return the temperature that the training fitted; None in a run that has none, or is not finished."""
+        if not self.is_finished or not self._has(CALIBRATION):
+            return None
+        with self._reading(CALIBRATION) as path:
+            return Temperature.from_dict(read_json(path))
+
+    @property
+    def temperature(self) -> float:
+        """By what the logits of its network are divided; 1 changes nothing."""
+        calibration = self.calibration()
+        return calibration.applied if calibration else 1.0
+
+    def threshold(self) -> Threshold:
+        """Return its threshold: the one that an evaluation kept, else that of its training."""
+        return self.kept_threshold() or self.scores().threshold
+
+    def kept_threshold(self) -> Threshold | None:
+        """Return the threshold that an evaluation kept, if one did."""
+        if not (self.path / THRESHOLD).exists():
+            return None
+        with self._reading(THRESHOLD, way_out="remove it, and choose a threshold again") as path:
+            kept = KeptThreshold(**read_json(path))
+            kept.check(self._digests().get(SCORES))
+            return kept.threshold
+
+    def keep_threshold(self, threshold: Threshold) -> None:
+        """Keep a threshold in a finished run, for what is evaluated and predicted with it from now on.
+
+        Raises
+        ------
+        RunError
+            If the folder cannot be written.
+        """
+        kept = KeptThreshold.of(threshold, scores=self._digests()[SCORES])
+        try:
+            write_json(self.path / THRESHOLD, asdict(kept))
+        except OSError as error:
+            raise RunError(
+                f"{self.path}: cannot be written ({error.strerror}); make it writable, or leave out --keep"
+            ) from None
+
+    def predictions(self, subset: str) -> Predictions:
+        """Return the probabilities that its training ended with, of the labelled scans of one subset.
+
+        They are as `write_predictions` wrote them: scaled by the temperature of the run.
+
+        Raises
+        ------
+        RunMissing, RunDamaged
+            If there are none, or they are not of the scans in `split.csv`.
+        """
+        split, classes = self.split(), self.store().classes
+        with self._reading(PREDICTIONS) as path:
+            rows = read_csv(path, _prediction_columns(classes, "subset"), renamed={"part": "subset"})
+            expected = [(row.scan, row.label, row.subset) for row in split if row.subset != UNLABELLED]
+            if [(scan, label, of) for scan, _, of, label, *_ in rows] != expected:
+                raise ValueError("its scans, labels or subsets are not those of split.csv")
+            own = [row for row in rows if row[2] == subset]
+            chances = np.array([row[4:-1] for row in own], dtype=float).reshape(-1, len(classes))
+            if not np.all((chances >= 0) & (chances <= 1)):
+                raise ValueError("a probability is not between 0 and 1")
+            return Predictions(
+                scans=tuple(row[0] for row in own),
+                patients=tuple(row[1] for row in own),
+                labels=np.array([classes.index(row[3]) for row in own], dtype=int),
+                probabilities=chances,
+            )
 
     def history(self) -> list[Epoch]:
         """Return its epochs, one or more."""
@@ -205,7 +311,7 @@ class Run:
             raise NetworkError(f"{self.weights}: has changed since the training; restore it or train again")
 
     @contextlib.contextmanager
-    def _reading(self, name: str) -> Iterator[Path]:
+    def _reading(self, name: str, *, way_out: str = "restore it or train again") -> Iterator[Path]:
         """Give a file's path, and say of the file what keeps it from being understood.
 
         Raises
@@ -217,14 +323,20 @@ class Run:
         """
         path = self.path / name
         try:
-            if self.is_finished and name != "history.csv":
+            if self.is_finished and self._is_sealed(name):
                 self._check_unchanged(name)
             yield path
         except RunError:
             raise
         except (CTModelError, TypeError, ValueError, AttributeError, KeyError, OSError) as error:
             reason = f"lacks {error}" if isinstance(error, KeyError) else error
-            raise RunDamaged(f"{path}: is damaged ({reason}); restore it or train again") from error
+            raise RunDamaged(f"{path}: is damaged ({reason}); {way_out}") from error
+
+    def _is_sealed(self, name: str) -> bool:
+        """Return whether a file must be as the training left it."""
+        if name == PREDICTIONS:  # which version 0.1 did not seal
+            return name in self._digests()
+        return name not in ("history.csv", THRESHOLD)
 
     def _check_unchanged(self, name: str) -> None:
         found = self._digest(name)
@@ -239,14 +351,20 @@ class Run:
             return None
 
     def _digests(self) -> dict[str, Any]:
-        return read_json(self.path / "digests.json")
+        return read_json(self.path / DIGESTS)
 
     def write_history(self, history: Sequence[Epoch]) -> None:
         """Write one row for each epoch."""
         write_csv(self.path / "history.csv", HISTORY_COLUMNS, map(astuple, history))
 
     def write_predictions(
-        self, predictions: Predictions, *, subsets: Sequence[str], called: Sequence[int], classes: Sequence[str]
+        self,
+        predictions: Predictions,
+        *,
+        subsets: Sequence[str],
+        called: Sequence[int],
+        classes: Sequence[str],
+        column: str = "subset",
     ) -> None:
         """Write one row for each labelled scan.
 
@@ -258,19 +376,17 @@ class Run:
         called : sequence of n ints
             The class called for each.
         classes : sequence of str
+        column : str
+            What the subsets are called.
         """
-        columns = (
-            "scan",
-            "patient",
-            "subset",
-            "label",
-            *(f"probability {name}" for name in classes),
-            "predicted",
-        )
         labels, calls = ([classes[label] for label in column] for column in (predictions.labels, called))
         chances = predictions.probabilities.T.tolist()
         table = (predictions.scans, predictions.patients, subsets, labels, *chances, calls)
-        write_csv(self.path / "predictions.csv", columns, zip(*table, strict=True))
+        write_csv(self.path / PREDICTIONS, _prediction_columns(classes, column), zip(*table, strict=True))
+
+    def write_calibration(self, temperature: Temperature) -> None:
+        """Write the temperature by which the predictions were scaled, where it helps."""
+        write_json(self.path / CALIBRATION, temperature.to_dict())
 
     def write_baselines(self, baselines: Baselines) -> None:
         """Write the scores of the plain baselines."""
@@ -279,10 +395,18 @@ class Run:
     def write_scores(self, scores: Scores) -> None:
         """Write the scores, which makes the run a finished one, whose files must not change from now on."""
         content = scores.to_dict()
-        sealed = [*BEGUN, WEIGHTS, *[BASELINES] * (self.path / BASELINES).exists()]
+        sealed = [*self._sealed(), *(name for name in SINCE_0_2 if (self.path / name).exists())]
         digests = {name: sha256_of(self.path / name) for name in sealed}
-        write_json(self.path / "digests.json", digests | {SCORES: sha256(json_bytes(content)).hexdigest()})
+        write_json(self.path / DIGESTS, digests | {SCORES: sha256(json_bytes(content)).hexdigest()})
         write_json(self._scores, content)
+
+    def _sealed(self) -> Sequence[str]:
+        """Return the files, beside scores and baselines, that must not change once the run is finished."""
+        return (*BEGUN, WEIGHTS)
+
+
+def _prediction_columns(classes: Sequence[str], column: str) -> tuple[str, ...]:
+    return ("scan", "patient", column, "label", *(f"probability {name}" for name in classes), "predicted")
 
 
 def _with_fields(record: type, saved: dict[str, Any]) -> dict[str, Any]:

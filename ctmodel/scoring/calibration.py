@@ -1,6 +1,7 @@
 """Whether probabilities mean what they say, and how to make them."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from scipy.optimize import brentq
@@ -43,6 +44,23 @@ class Temperature:
     def helps(self) -> bool:
         """Whether the temperature differs from 1 beyond chance."""
         return not self.low <= 1 <= self.high
+
+    @property
+    def applied(self) -> float:
+        """The temperature that a run scales by: 1, which changes nothing, unless another helps."""
+        return self.value if self.helps else 1.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return every field and what is applied, ready for JSON; a bound that is infinite is None."""
+        return {"applied": self.applied} | asdict(self) | {"high": self.high if np.isfinite(self.high) else None}
+
+    @classmethod
+    def from_dict(cls, saved: dict[str, Any]) -> "Temperature":
+        """Return the temperature that `to_dict` described."""
+        return cls(
+            **{name: value for name, value in saved.items() if name != "applied"}
+            | {"high": np.inf if saved["high"] is None else saved["high"]}
+        )
 
     def __str__(self) -> str:
         found = f"Temperature {self.value:.2f} (95 % interval {self.low:.2f} to {self.high:.2f})"
@@ -98,7 +116,7 @@ def with_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarra
     ----------
     probabilities : (n, classes) float array
     temperature : float
-        Above 0. The likeliest class stays the likeliest.
+        Above 0. The likeliest class stays the likeliest; 1 changes nothing.
 
     Returns
     -------
@@ -109,7 +127,7 @@ def with_temperature(probabilities: np.ndarray, temperature: float) -> np.ndarra
     >>> with_temperature(np.array([[0.1, 0.9]]), 2.0).round(3).tolist()
     [[0.25, 0.75]]
     """
-    return softmax(_logits(probabilities) / temperature, axis=1)
+    return softmax(_logits(probabilities) / temperature, axis=1) if temperature != 1 else probabilities
 
 
 def _logits(probabilities: np.ndarray) -> np.ndarray:
@@ -367,3 +385,27 @@ def decompose_brier(positive: np.ndarray, probabilities: np.ndarray, *, bins: in
     reliability, uncertainty = float(gaps**2 @ weight), share * (1 - share)
     resolution = uncertainty - float(spread @ weight)
     return BrierParts(reliability, resolution, uncertainty, total - (reliability - resolution + uncertainty))
+
+
+def calibration_parts(positive: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """Return what is known of a calibration without an interval; what is undefined is left out.
+
+    Parameters
+    ----------
+    positive, probabilities
+        As in `calibration_error`.
+
+    Returns
+    -------
+    dict of str to float
+        calibration_error, without what chance adds; brier_reliability, brier_resolution, brier_uncertainty and
+        brier_within, of which the Brier score is made.
+
+    Examples
+    --------
+    >>> calibration_parts(np.array([False, True, True, True]), np.array([0.25, 0.25, 0.75, 0.75]))["brier_uncertainty"]
+    0.1875
+    """
+    error, parts = debiased_calibration_error(positive, probabilities), decompose_brier(positive, probabilities)
+    known = {} if np.isnan(error) else {"calibration_error": error}
+    return known | {f"brier_{name}": value for name, value in asdict(parts).items()}

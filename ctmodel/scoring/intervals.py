@@ -184,6 +184,27 @@ def interval_of_mean_share(shares: Sequence[float], numbers: Sequence[float]) ->
     return float(mean - np.linalg.norm(shares - low) / k), float(mean + np.linalg.norm(high - shares) / k)
 
 
+def interval_of_difference(one: tuple[float, float, float], other: tuple[float, float, float]) -> Interval:
+    """Return the interval of the difference of two independent scores (Zou and Donner 2008, as above).
+
+    Parameters
+    ----------
+    one, other : (value, low, high)
+        Each score with its interval, which need not be symmetrical.
+
+    Examples
+    --------
+    >>> low, high = interval_of_difference((0.8, 0.7, 0.9), (0.5, 0.4, 0.6))
+    >>> round(low, 3), round(high, 3)
+    (0.159, 0.441)
+    """
+    difference = one[0] - other[0]
+    return (
+        float(difference - np.hypot(one[0] - one[1], other[2] - other[0])),
+        float(difference + np.hypot(one[2] - one[0], other[0] - other[1])),
+    )
+
+
 def influence_interval(
     value: float, influence: np.ndarray, patients: np.ndarray, *, lowest: float = 0.0, highest: float = 1.0
 ) -> Interval:

@@ -1,32 +1,41 @@
 """The scores of a set of predictions, each with its interval, and what a reader must be warned of."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from ctmodel.errors import ScoreError
 from ctmodel.scoring import metrics
+from ctmodel.scoring.calibration import calibration_parts, with_temperature
 from ctmodel.scoring.diagnostic import Estimate
 from ctmodel.scoring.further import estimates_of_more, estimates_of_two, ordinal_estimates
 from ctmodel.scoring.influence import average_precision_interval
 from ctmodel.scoring.intervals import Interval, auroc_interval, mean_interval, share_interval
-from ctmodel.scoring.thresholds import find_threshold, parse_threshold
+from ctmodel.scoring.thresholds import find_threshold
+from ctmodel.settings import parse_threshold
 from ctprep.text import html_table
 
 SUBSETS = ("train", "validation", "test")
 FEW_PATIENTS = 40  # with 20 of each class an AUROC of 0.8 has an interval of 0.63 to 0.90
 FEW_OF_A_CLASS = 25  # with fewer, some 95 % intervals hold the truth 85 to 92 times of 100: make bench-statistics
 RARE_SHARE = 0.2
-ALSO_SHOWN = {"accuracy": ["balanced_accuracy"], "specificity": ["ppv", "npv"]}
-"""Further scores that the table has, and after which."""
+ALSO_SHOWN = {
+    "accuracy": ["balanced_accuracy", "quadratic_kappa", "class_distance"],
+    "specificity": ["ppv", "npv", "ppv_at_prevalence", "npv_at_prevalence"],
+}
+"""Further scores that the table has, where there are any, and after which."""
 
 # The log loss of a scan whose own class was given 1 in 20. The interval of the log loss takes this, or the largest loss
 # found, for the largest there is. In the cases of tests/ctmodel/scoring/test_scores.py that holds the expected loss 96
 # times of 100 or more. It is too little where a rare wrong label costs a network that is three times too sure 16 nats:
 # 86 of 100 for 40 scans, 2 % wrong.
 LARGE_LOSS = float(np.log(20))
+
+
+LIKELIEST = "likeliest"
+"""What chooses a class where there are more than two."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +64,10 @@ class Predictions:
             self.probabilities[rows],
         )
 
+    def scaled(self, temperature: float) -> "Predictions":
+        """Return the predictions with probabilities that are scaled by a temperature."""
+        return replace(self, probabilities=with_temperature(self.probabilities, temperature))
+
 
 @dataclass(frozen=True)
 class Score:
@@ -82,6 +95,11 @@ class Score:
     n: int
     patients: int
 
+    @property
+    def bounds(self) -> tuple[float, float, float]:
+        """The value and its 95 % interval."""
+        return self.value, self.low, self.high
+
     def __str__(self) -> str:
         return f"{self.value:.3f} (95 % interval {self.low:.3f} to {self.high:.3f}, n = {self.n})"
 
@@ -94,12 +112,24 @@ class Threshold:
     ----------
     value : float
     chosen_by : str
-        "half" for 0.5 whatever the data, "validation" for the best one on the validation subset, "likeliest"
-        where there are more than two classes and no threshold is used; else a rule such as "sensitivity=0.9".
+        "half" for 0.5 whatever the data, "likeliest" where there are more than two classes and no threshold is used;
+        else a rule of `parse_threshold`, such as "0.3" or "youden" ("validation" in version 0.1).
+
+    Examples
+    --------
+    >>> print(Threshold(0.5, "half"))
+    0.500
+    >>> print(Threshold(0.3125, "sensitivity=0.9"))
+    0.312, chosen by sensitivity=0.9 on the validation subset
     """
 
     value: float
     chosen_by: str
+
+    def __str__(self) -> str:
+        if self.chosen_by == LIKELIEST or parse_threshold(self.chosen_by).kind == "number":
+            return f"{self.value:.3f}"
+        return f"{self.value:.3f}, chosen by {self.chosen_by} on the validation subset"
 
 
 @dataclass(frozen=True)
@@ -125,6 +155,8 @@ class Scores:
         Further scores, for who asks for them; none in runs of version 0.1.
     prevalence : float, optional
         The share of positives that "ppv_at_prevalence" and "npv_at_prevalence" hold for.
+    calibration : dict of str to float
+        What `calibration_parts` returns; none in runs of version 0.1.
     """
 
     subset: str
@@ -137,6 +169,7 @@ class Scores:
     notes: tuple[str, ...]
     more: dict[str, Score] = field(default_factory=dict)
     prevalence: float | None = None
+    calibration: dict[str, float] = field(default_factory=dict)
 
     def all_scores(self) -> dict[str, Score]:
         """Return the scores of the table, and after them all others."""
@@ -150,13 +183,29 @@ class Scores:
         return saved
 
     def lines(self) -> list[str]:
-        """Return what `ctmodel evaluate` shows: every score with its interval, the confusion matrix, the notes."""
-        width = max(map(len, self.scores)) + 2
-        table = [
-            f"  {_title(name):<{width}}{one.value:.3f}  {one.low:.3f} to {one.high:.3f}  n = {one.n}"
-            for name, one in self.scores.items()
+        """Return what `ctmodel evaluate` shows: the table of scores, the confusion matrix, the notes."""
+        return [self._header(), *self._table(self.scores), *self._confusion_lines(), *self._note_lines()]
+
+    def all_lines(self) -> list[str]:
+        """Return what `ctmodel evaluate --all` shows: the same, with all scores in the table."""
+        table = [*self._table(self.all_scores()), *self._calibration_lines()]
+        return [self._header(), *table, *self._confusion_lines(), *self._note_lines()]
+
+    def _table(self, scores: dict[str, Score]) -> list[str]:
+        titles = {name: self._title(name) for name in scores}
+        width = max(map(len, titles.values())) + 2
+        return [
+            f"  {titles[name]:<{width}}{one.value:.3f}  {one.low:.3f} to {one.high:.3f}  n = {one.n}"
+            for name, one in scores.items()
         ]
-        return [self._header(), *table, *self._confusion_lines(), *(f"  note: {note}" for note in self.notes)]
+
+    def _calibration_lines(self) -> list[str]:
+        width = max(map(len, self.calibration), default=0) + 2
+        lines = [f"  {self._title(name):<{width}}{value:.3f}" for name, value in self.calibration.items()]
+        return ["  of the calibration, without intervals:", *lines] if lines else []
+
+    def _note_lines(self) -> list[str]:
+        return [f"  note: {note}" for note in self.notes]
 
     def _header(self) -> str:
         positive = f"; {self.classes[1]} is the positive class" if len(self.classes) == 2 else ""
@@ -167,12 +216,20 @@ class Scores:
         width = max(map(len, self.classes)) + 2
         rows = [("", self.classes), *zip(self.classes, self.confusion, strict=True)]
         lines = [f"  {name:>{width}}" + "".join(f"{entry:>{width}}" for entry in row) for name, row in rows]
-        return ["  true class in rows, predicted class in columns:", *lines]
+        how = f"at a threshold of {self.threshold}" if len(self.classes) == 2 else "the likeliest is predicted"
+        return [f"  true class in rows, predicted class in columns; {how}:", *lines]
+
+    def _title(self, name: str) -> str:
+        """Return the name of a score as people read it, with the prevalence that it holds for."""
+        if name.endswith("at_prevalence"):
+            return f"{name.replace('_', ' ')} {self.prevalence:g}"
+        score, of, class_name = name.partition(" ")  # the name of a class stays as it is
+        return score.replace("_", " ") + of + class_name
 
     def _repr_html_(self) -> str:
         """Return a table for a notebook."""
         rows = [
-            (_title(name), f"{one.value:.3f}", f"{one.low:.3f} to {one.high:.3f}", one.n)
+            (self._title(name), f"{one.value:.3f}", f"{one.low:.3f} to {one.high:.3f}", one.n)
             for name, one in self.scores.items()
         ]
         return html_table(self._header(), ("score", "value", "95 % interval", "n"), rows, self.notes)
@@ -191,13 +248,8 @@ class Scores:
             notes=tuple(saved["notes"]),
             more=_read(saved.get("more", {})),
             prevalence=saved.get("prevalence"),
+            calibration=saved.get("calibration", {}),
         )
-
-
-def _title(name: str) -> str:
-    """Return the name of a score as people read it; that of the class it is of stays as it is."""
-    score, of, class_name = name.partition(" ")
-    return score.replace("_", " ") + of + class_name
 
 
 def _read(saved: dict[str, dict[str, Any]]) -> dict[str, Score]:
@@ -208,12 +260,10 @@ def _read(saved: dict[str, dict[str, Any]]) -> dict[str, Score]:
 
 
 def choose_threshold(validation: Predictions, *, by: str) -> Threshold:
-    """Return the operating threshold of a network, by the rule that the settings name."""
+    """Return the operating threshold of a network, by the rule that the settings name, see `parse_threshold`."""
     if validation.probabilities.shape[1] > 2:
-        return Threshold(0.5, "likeliest")
-    if by == "half":
-        return Threshold(0.5, by)
-    rule = parse_threshold("youden" if by == "validation" else by)
+        return Threshold(0.5, LIKELIEST)
+    rule = parse_threshold(by)
     return Threshold(find_threshold(rule, validation.labels == 1, validation.probabilities[:, 1]), by)
 
 
@@ -226,6 +276,7 @@ def score(
     notes: Sequence[str] = (),
     prevalence: float | None = None,
     ordered: bool = False,
+    called: np.ndarray | None = None,
 ) -> Scores:
     """Compute every score of some predictions.
 
@@ -244,6 +295,8 @@ def score(
         Of two classes, a share of positives for which to give the predictive values as well.
     ordered : bool
         Whether the classes are in the order of severity, so that a call may be off by more or by less.
+    called : (n,) int array, optional
+        The class called for each scan, where it is not by this one threshold.
 
     Returns
     -------
@@ -258,7 +311,8 @@ def score(
     if len(present) < 2:
         found = ", ".join(classes[label] for label in present) or "no labelled scan"
         raise ScoreError(f"{subset} subset: {found} only, expected two classes or more; score more scans")
-    called = metrics.predicted_classes(predictions.probabilities, threshold=threshold.value)
+    if called is None:
+        called = metrics.predicted_classes(predictions.probabilities, threshold=threshold.value)
     of_two = len(classes) == 2
     scores = _scores_of_two(predictions, called) if of_two else _scores_of_more(predictions, called, classes)
     more = _further_scores(predictions, called, classes, prevalence=prevalence, ordered=ordered)
@@ -276,7 +330,23 @@ def score(
         notes=(*notes, *_warnings(predictions, called, scores, classes)),
         more={name: entry for name, entry in more.items() if name not in shown},
         prevalence=prevalence if of_two else None,
+        calibration=_calibration(predictions, classes),
     )
+
+
+def scores_of_one_class(predictions: Predictions, *, classes: Sequence[str], threshold: Threshold) -> dict[str, Score]:
+    """Return what can be said of scans of one class only: their sensitivity, specificity, or recall.
+
+    Examples
+    --------
+    >>> two = Predictions(("a", "b"), ("p", "q"), np.array([1, 1]), np.array([[0.1, 0.9], [0.6, 0.4]]))
+    >>> print(scores_of_one_class(two, classes=("normal", "ill"), threshold=Threshold(0.5, "half"))["sensitivity"])
+    0.500 (95 % interval 0.095 to 0.905, n = 2)
+    """
+    called = metrics.predicted_classes(predictions.probabilities, threshold=threshold.value)
+    label = int(predictions.labels[0])
+    name = ("specificity", "sensitivity")[label] if len(classes) == 2 else f"recall {classes[label]}"
+    return {name: _share(called == label, np.array(predictions.patients))}
 
 
 def _scores_of_two(predictions: Predictions, called: np.ndarray) -> dict[str, Score]:
@@ -336,6 +406,18 @@ def _further_scores(
     if ordered:
         found |= ordinal_estimates(labels, called, patients, n_classes=len(classes))
     return {name: _of_estimate(estimate, patients) for name, estimate in found.items()}
+
+
+def _calibration(predictions: Predictions, classes: Sequence[str]) -> dict[str, float]:
+    """Return the parts of the calibration: of the positive class, or of each of several against all others."""
+    labels, probabilities = predictions.labels, predictions.probabilities
+    if len(classes) == 2:
+        return calibration_parts(labels == 1, probabilities[:, 1])
+    return {
+        f"{name} {classes[label]}": value
+        for label in np.unique(labels)
+        for name, value in calibration_parts(labels == label, probabilities[:, label]).items()
+    }
 
 
 def _of_estimate(found: Estimate, patients: np.ndarray) -> Score:

@@ -1,8 +1,8 @@
-"""Which probability calls a scan positive: rules in words, and the threshold that each chooses.
+"""The threshold that each rule chooses, from which probability on a scan is called positive.
 
 | rule              | chooses                                                                               |
 |-------------------|---------------------------------------------------------------------------------------|
-| `0.3`             | that probability                                                                      |
+| `0.3`             | that probability; `half` is 0.5                                                       |
 | `youden`          | the largest sum of sensitivity and specificity                                        |
 | `sensitivity=0.9` | the highest specificity with a sensitivity of 0.9 or more                             |
 | `specificity=0.9` | the highest sensitivity with a specificity of 0.9 or more                             |
@@ -11,65 +11,9 @@
 Choose on scans that are not scored, such as those of validation: a threshold chosen on the scored ones flatters.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
-from ctmodel.errors import ScoreError
-
-EXPECTED = "a probability such as 0.3, youden, sensitivity=0.9, specificity=0.9 or cost=5:1"
-
-
-@dataclass(frozen=True)
-class ThresholdRule:
-    """What a threshold is chosen for.
-
-    Attributes
-    ----------
-    kind : {"number", "youden", "sensitivity", "specificity", "cost"}
-    value : float
-        The number, the least rate, or how many times as much a missed positive costs as a negative that is called.
-    """
-
-    kind: str
-    value: float
-
-
-def parse_threshold(text: str) -> ThresholdRule:
-    """Return the rule that a text names.
-
-    Raises
-    ------
-    ScoreError
-        If it names none, or its number is out of range.
-
-    Examples
-    --------
-    >>> parse_threshold("cost=5:1")
-    ThresholdRule(kind='cost', value=5.0)
-    """
-    name, _, argument = text.strip().partition("=")
-    try:
-        match name:
-            case "youden" if not argument:
-                return ThresholdRule("youden", np.nan)
-            case "sensitivity" | "specificity":
-                return ThresholdRule(name, _in_unit(float(argument), above_0=True))
-            case "cost":
-                missed, called = (float(cost) for cost in argument.split(":"))
-                if missed > 0 and called > 0 and np.isfinite(missed / called):
-                    return ThresholdRule("cost", missed / called)
-            case _ if not argument:
-                return ThresholdRule("number", _in_unit(float(name), above_0=False))
-    except ValueError:
-        pass
-    raise ScoreError(f"threshold: {text!r}, expected {EXPECTED}")
-
-
-def _in_unit(number: float, *, above_0: bool) -> float:
-    if not 0 <= number <= 1 or (above_0 and number == 0):
-        raise ValueError
-    return number
+from ctmodel.settings import ThresholdRule
 
 
 def find_threshold(rule: ThresholdRule, positive: np.ndarray, scores: np.ndarray) -> float:
@@ -91,6 +35,7 @@ def find_threshold(rule: ThresholdRule, positive: np.ndarray, scores: np.ndarray
 
     Examples
     --------
+    >>> from ctmodel.settings import parse_threshold
     >>> positive, scores = np.array([False, True, False, True]), np.array([0.125, 0.25, 0.5, 0.75])
     >>> [find_threshold(parse_threshold(rule), positive, scores) for rule in ("sensitivity=0.9", "specificity=0.9")]
     [0.1875, 0.625]

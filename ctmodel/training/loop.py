@@ -12,14 +12,15 @@ from typing import Any
 
 import numpy as np
 
+from ctmodel.baselines.score import Features
 from ctmodel.data.augment import augmentation_of
 from ctmodel.data.batches import VolumeReader
 from ctmodel.data.order import epoch_batches
 from ctmodel.data.pipeline import Feed, Step
-from ctmodel.data.prefetch import started
 from ctmodel.data.residency import settle
 from ctmodel.data.split import Split
 from ctmodel.devices.backend import keras
+from ctmodel.devices.prefetch import started
 from ctmodel.devices.workers import Distribution
 from ctmodel.errors import BadVolume, StoreChanged, TrainingDiverged
 from ctmodel.networks.build import class_probabilities
@@ -52,6 +53,7 @@ class Task:
     write_history: Callable[[Sequence[Epoch]], object]
     progress: Callable[[EpochReport], object]
     say: Callable[[str], object]
+    describe: Callable[[], Features]
 
 
 class Loop:

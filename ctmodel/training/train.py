@@ -11,16 +11,17 @@ from typing import Any
 import numpy as np
 
 from ctmodel.baselines.results import Baselines, Scored
-from ctmodel.baselines.score import score_baselines
+from ctmodel.baselines.score import Features, describe_rows, score_baselines
 from ctmodel.data.augment import augmentation_of
-from ctmodel.data.batches import open_volumes
-from ctmodel.data.split import UNLABELLED, divide
+from ctmodel.data.batches import VolumeReader, open_volumes
+from ctmodel.data.division import divide
+from ctmodel.data.split import SUBSETS, UNLABELLED, Split
 from ctmodel.devices.backend import ON_GPU, kernels, make_reproducible
 from ctmodel.devices.precision import choose_precision
 from ctmodel.devices.processor import ONEDNN_SWITCH
 from ctmodel.devices.replicas import check_enough, describe_devices
 from ctmodel.devices.workers import Distribution, distribute
-from ctmodel.errors import RunError, SettingsError
+from ctmodel.errors import RunError, RunMismatch, SettingsError
 from ctmodel.networks.build import build, check_window
 from ctmodel.networks.own import check_source, source_digest
 from ctmodel.prediction.inference import load_predictor, predict_rows
@@ -30,10 +31,12 @@ from ctmodel.run.history import EpochReport, best_epoch
 from ctmodel.run.records import UNKNOWN_KERNELS, NetworkRecord, describe_store, fingerprint, split_rows
 from ctmodel.run.run_folder import Run, check_same_run
 from ctmodel.scoring import metrics
-from ctmodel.scoring.scores import Scores, choose_threshold
+from ctmodel.scoring.calibration import fit_temperature
+from ctmodel.scoring.scores import Predictions, Scores, choose_threshold
 from ctmodel.settings import Execution, TrainSettings
 from ctmodel.training.loop import Loop, Task
 from ctmodel.views.plots import write_curves
+from ctprep.store.store import Store
 
 TRAINED, RESUMED, ALREADY_FINISHED = "trained", "resumed", "already finished"
 
@@ -43,7 +46,7 @@ WAYS_BACK_TO = {"oneDNN": f"set {ONEDNN_SWITCH}=1", "Eigen": f"set {ONEDNN_SWITC
 DEFAULTS, CAREFULLY = TrainSettings(), Execution()
 
 
-def _ignore(_: object) -> None:
+def ignore(_: object) -> None:
     """Take no notice."""
 
 
@@ -87,8 +90,8 @@ def train(
     *,
     execution: Execution = CAREFULLY,
     resume: bool = False,
-    progress: Callable[[EpochReport], object] = _ignore,
-    say: Callable[[str], object] = _ignore,
+    progress: Callable[[EpochReport], object] = ignore,
+    say: Callable[[str], object] = ignore,
 ) -> RunResult:
     """Train a network on a store, and score it on patients that it has not seen.
 
@@ -142,21 +145,106 @@ def train(
     ('trained', 1, 4)
     """
     opened, reader = open_volumes(store)
-    if Path(run).resolve().is_relative_to(opened.path.resolve()):
-        raise RunError(f"{run}: lies in the store {opened.path}, which must stay as it is; choose another folder")
+    check_apart(opened, Path(run))
+    if not resume:
+        check_threshold(settings, opened)
     reader.check(np.flatnonzero(opened.labels >= 0))
-    folder = Run(run)
-    save = partial(save_checkpoint, folder.checkpoint, former=folder.former_checkpoint)
-    split = divide(opened, settings)
-    task = Task(settings, execution, opened, reader, split, folder, save, folder.write_history, progress, say)
-    for note in task.split.notes:
-        say(f"note: {note}")
-    make_reproducible(settings.seed)
+    split, folder = divide(opened, settings), Run(run)
+    task = new_task(opened, reader, split, folder, settings, execution=execution, progress=progress, say=say)
+    for line in (*_subset_lines(opened, split), *(f"note: {note}" for note in split.notes)):
+        say(line)
+    return train_task(task, resume=resume)
+
+
+def check_apart(store: Store, run: Path) -> None:
+    """Raise `RunError` if a run is to be in the store itself."""
+    if run.resolve().is_relative_to(store.path.resolve()):
+        raise RunError(f"{run}: lies in the store {store.path}, which must stay as it is; choose another folder")
+
+
+def new_task(
+    store: Store,
+    reader: VolumeReader,
+    split: Split,
+    run: Run,
+    settings: TrainSettings,
+    *,
+    execution: Execution,
+    progress: Callable[[EpochReport], object],
+    say: Callable[[str], object],
+    describe: Callable[[], Features] | None = None,
+) -> Task:
+    """Return what is to be trained.
+
+    Parameters
+    ----------
+    store : Store
+    reader : VolumeReader
+        Of the same store.
+    split : Split
+    run : Run
+    settings, execution, progress, say
+        As in `train`.
+    describe : callable, optional
+        Returns what the baselines know of all labelled scans; without it they look at the volumes.
+    """
+    save = partial(save_checkpoint, run.checkpoint, former=run.former_checkpoint)
+    describe = describe or partial(describe_rows, store, reader, np.flatnonzero(store.labels >= 0))
+    return Task(
+        settings=settings,
+        execution=execution,
+        store=store,
+        reader=reader,
+        split=split,
+        run=run,
+        save=save,
+        write_history=run.write_history,
+        progress=progress,
+        say=say,
+        describe=describe,
+    )
+
+
+def train_task(task: Task, *, resume: bool, network: NetworkRecord | None = None) -> RunResult:
+    """Train a network, or go on with it, and score it; raises what `train` does.
+
+    Parameters
+    ----------
+    task : Task
+    resume : bool
+        As in `train`.
+    network : NetworkRecord, optional
+        Which to train; else it is chosen once other machines are there, as TensorFlow wants it.
+    """
+    make_reproducible(task.settings.seed)
     distribution = _distribute(task)
-    network = _network(task, resume=resume)
+    network = network or choose_network(task.run, task.store, task.settings, resume=resume)
+    known = {"precision": network.precision, "store": fingerprint(task.store)}
     with distribution.translate_errors():
-        distribution.check_equal(settings.to_dict() | {"precision": network.precision, "store": fingerprint(opened)})
+        distribution.check_equal(task.settings.to_dict() | known)
         return _train_on(distribution, task, network, resume=resume)
+
+
+def check_threshold(settings: TrainSettings, store: Store) -> None:
+    """Raise `SettingsError` if a threshold is asked of more than two classes."""
+    if settings.threshold != DEFAULTS.threshold and len(store.classes) > 2:
+        raise SettingsError(
+            f"threshold: {settings.threshold}, but the store has {len(store.classes)} classes, of which the likeliest "
+            "is predicted; leave out --threshold"
+        )
+
+
+def _subset_lines(store: Store, split: Split) -> list[str]:
+    """Say how many scans, patients and positives each subset has; of more than two classes the scans of each."""
+    lines = []
+    for subset in SUBSETS:
+        rows = split.rows(subset)
+        counts = np.bincount(store.labels[rows], minlength=len(store.classes)).tolist()
+        named = list(zip(store.classes, counts, strict=True))[len(store.classes) == 2 :]
+        patients = len({store.patients[row] for row in rows})
+        of_classes = ", ".join(f"{n} {name}" for name, n in named)
+        lines.append(f"{subset:<10}  {len(rows)} scans of {patients} patients, {of_classes}")
+    return lines
 
 
 def _distribute(task: Task) -> Distribution:
@@ -182,7 +270,7 @@ def _train_on(distribution: Distribution, task: Task, network: NetworkRecord, *,
     if not is_chief:
         machine = f"worker {distribution.place} of {distribution.size}"
         task.say(f"training as {machine}; the chief, which is 0, tells how it goes")
-        task = replace(task, save=_ignore, write_history=_ignore, progress=_ignore, say=_ignore)
+        task = replace(task, save=ignore, write_history=ignore, progress=ignore, say=ignore)
     with distribution.strategy.scope():
         model = build(**network.arguments)
     with task.run.locked() if is_chief else nullcontext():
@@ -225,14 +313,21 @@ def _outcome(run: Run) -> tuple[int, int, dict[str, Any], dict[str, Any] | None]
     )
 
 
-def _network(task: Task, *, resume: bool) -> NetworkRecord:
-    """Return which network to train; a run goes on with the precision that was chosen when it was begun."""
-    settings, store = task.settings, task.store
+def choose_network(run: Run, store: Store, settings: TrainSettings, *, resume: bool) -> NetworkRecord:
+    """Return which network to train; a run goes on with the precision that was chosen when it was begun.
+
+    Raises
+    ------
+    NetworkError
+        If it does not take the volumes of the store.
+    SettingsError
+        If the devices do not have the precision.
+    """
     check_window(settings.network, store.recipe.window)
-    if resume and task.run.is_finished:  # nothing is left to compute
-        precision = task.run.network().precision
-    elif resume and settings.precision == "auto" and not task.run.is_empty:
-        precision = choose_precision(task.run.network().precision)
+    if resume and run.is_finished:  # nothing is left to compute
+        precision = run.network().precision
+    elif resume and settings.precision == "auto" and not run.is_empty:
+        precision = choose_precision(run.network().precision)
     else:
         precision = choose_precision(settings.precision)
     source = source_digest(settings.network)
@@ -242,6 +337,10 @@ def _network(task: Task, *, resume: bool) -> NetworkRecord:
 def _begin(task: Task, network: NetworkRecord, *, resume: bool) -> str:
     """Make the run's folder, or see that it may be continued; return what the run's status will be."""
     described = describe_store(task.store, task.run.path)
+    if task.run.crossval():
+        raise RunMismatch(
+            f"{task.run.path}: is a cross-validation; continue it with ctmodel crossval, or choose another --run"
+        )
     if not resume or task.run.is_empty:
         task.run.begin(task.settings, described, network, split_rows(task.store, task.split))
         return TRAINED
@@ -249,27 +348,42 @@ def _begin(task: Task, network: NetworkRecord, *, resume: bool) -> str:
     if task.run.is_finished:
         return ALREADY_FINISHED
     check_source(network.name, task.run.network().source)
-    begun = task.run.network().kernels
-    if begun not in (network.kernels, UNKNOWN_KERNELS):
-        task.say(
-            f"note: the run was begun with {begun} and goes on with {network.kernels}, which rounds otherwise; "
-            f"to end as if it had not been interrupted, {WAYS_BACK_TO[begun]}"
-        )
+    say_of_kernels(task.run, network, say=task.say)
     return RESUMED
 
 
+def say_of_kernels(run: Run, network: NetworkRecord, *, say: Callable[[str], object]) -> None:
+    """Say that a run goes on with other kernels than it was begun with, if it does."""
+    begun = run.network().kernels
+    if begun not in (network.kernels, UNKNOWN_KERNELS):
+        say(
+            f"note: the run was begun with {begun} and goes on with {network.kernels}, which rounds otherwise; "
+            f"to end as if it had not been interrupted, {WAYS_BACK_TO[begun]}"
+        )
+
+
 def _conclude(task: Task, loop: Loop) -> None:
-    """Score the best weights, and write what a finished run holds."""
+    """Calibrate and score the best weights, and write what a finished run holds."""
     store, run = task.store, task.run
     save_weights(loop.best_model(), run.weights)
     rows = np.flatnonzero(np.array(task.split.subsets) != UNLABELLED)
     predictions = predict_rows(load_predictor(run), store, task.reader, rows)
     subsets = np.array(task.split.subsets)[rows]
+    if task.settings.calibrate:
+        predictions = predictions.scaled(_calibrate(task, predictions.taken(np.flatnonzero(subsets == "validation"))))
     validation, test = (predictions.taken(np.flatnonzero(subsets == subset)) for subset in ("validation", "test"))
     threshold = choose_threshold(validation, by=task.settings.threshold)
     called = metrics.predicted_classes(predictions.probabilities, threshold=threshold.value)
     run.write_predictions(predictions, subsets=subsets.tolist(), called=called.tolist(), classes=store.classes)
     run.write_history(loop.history)  # its last epoch may have been interrupted before it was written
     write_curves(loop.history, run.curves)
-    run.write_baselines(score_baselines(store, task.reader, task.split, threshold=task.settings.threshold))
+    run.write_baselines(score_baselines(store, task.split, task.describe(), threshold=task.settings.threshold))
     run.write_scores(score_own(run, validation=validation, test=test, classes=store.classes, threshold=threshold))
+
+
+def _calibrate(task: Task, validation: Predictions) -> float:
+    """Fit a temperature on the validation subset, write it, and return what is to be applied."""
+    temperature = fit_temperature(validation.labels, validation.probabilities, np.array(validation.patients))
+    task.say(f"calibration on the validation subset: {temperature}")
+    task.run.write_calibration(temperature)
+    return temperature.applied

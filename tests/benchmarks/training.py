@@ -25,9 +25,9 @@ from ctmodel.data.augment import Augmentation, augmentation_of
 from ctmodel.data.batches import open_volumes
 from ctmodel.data.order import cut_batches, epoch_batches, epoch_order
 from ctmodel.data.pipeline import to_input, training_epoch
-from ctmodel.data.prefetch import started
 from ctmodel.devices.backend import make_reproducible, tf
 from ctmodel.devices.precision import choose_precision
+from ctmodel.devices.prefetch import started
 from ctmodel.networks.build import build
 from ctmodel.run.checkpoint import Checkpoint, save_checkpoint
 from ctmodel.run.history import Pace

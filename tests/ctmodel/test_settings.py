@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ctmodel.errors import SettingsError
-from ctmodel.settings import Execution, TrainSettings, differences
+from ctmodel.settings import EvaluationSettings, Execution, TrainSettings, differences
 
 settings = st.builds(
     TrainSettings,
@@ -42,9 +42,14 @@ def test_settings_survive_json(chosen):
         ({"validation": 0.5, "test": 0.5}, "0.5 \\+ 0.5"),
         ({"folds": 1}, "folds: 1"),
         ({"folds": 3, "fold": 4}, "fold: 4, expected 1 to 3"),
+        ({"leave_out": "site"}, "leave_out: 'site', expected COLUMN=VALUE"),
+        ({"leave_out": "site=A", "folds": 3}, "leave_out: chooses the test subset by itself"),
+        ({"leave_out": "site=A", "group": "scanner"}, "leave_out: chooses the test subset by itself"),
+        ({"split_seed": -2}, "split_seed: -2"),
         ({"seed": -1}, "seed: -1"),
         ({"seed": 2**32}, "seed: 4294967296"),
-        ({"threshold": "best"}, "half, validation"),
+        ({"threshold": "best"}, "threshold: 'best', expected half, a probability such as 0.3, youden"),
+        ({"threshold": 0.3}, "threshold: 0.3, expected text"),
         ({"class_weights": 1}, "class_weights: 1"),
         ({"interpolation": "cubic"}, "interpolation: 'cubic', expected one of nearest, linear"),
         ({"augment": "weak"}, "augment: 'weak', expected one of off, light, strong"),
@@ -64,8 +69,22 @@ def test_saved_settings_of_another_version_are_refused(change):
 
 def test_settings_of_version_0_1_mean_what_they_meant():
     saved = TrainSettings().to_dict()
-    del saved["interpolation"]
-    assert TrainSettings.from_dict(saved) == TrainSettings(interpolation="linear")
+    del saved["interpolation"], saved["calibrate"]
+    assert TrainSettings.from_dict(saved) == TrainSettings(interpolation="linear", calibrate=False)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"threshold": "sensitivity=2"}, "threshold: 'sensitivity=2', expected half"),
+        ({"prevalence": 0.0}, r"prevalence: 0.0, expected more than 0 and less than 1; 5 % is 0.05"),
+        ({"prevalence": 5}, "prevalence: 5"),
+        ({"ordered": 1}, "ordered: 1, expected true or false"),
+    ],
+)
+def test_an_evaluation_outside_its_limits_is_named(wrong, named):
+    with pytest.raises(SettingsError, match=named):
+        EvaluationSettings(**wrong)
 
 
 def test_differences_name_both_values():

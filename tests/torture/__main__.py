@@ -22,6 +22,7 @@ HARNESSES = (
     "hostile_bombs",
     "hostile_names",
     "training_kills",
+    "crossval_kills",
 )
 RESULTS = Path(__file__).with_name("RESULTS.md")
 

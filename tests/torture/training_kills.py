@@ -23,19 +23,21 @@ from tests.torture.report import Row
 
 SETTINGS = dataclasses.replace(TINY, epochs=4, batch_size=3)
 MAX_IN_A_ROW = 3
-MAX_SECONDS = 120
+MAX_SECONDS = 240
 BEGUN = "begun"
 
 SPAWN = multiprocessing.get_context("spawn")  # TensorFlow does not survive a fork
 Order = Callable[..., list[np.ndarray]]
+Work = Callable[[Path, Path], None]
+Outcome = Callable[[Path], dict[str, Any]]
 
 
 class Worker:
     """A process that trains one run after the other, as it is told to."""
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path, work: Work) -> None:
         self._ours, theirs = SPAWN.Pipe()
-        self._process = SPAWN.Process(target=_work, args=(theirs, store))
+        self._process = SPAWN.Process(target=_serve, args=(theirs, store, work))
         self._process.start()
         theirs.close()
 
@@ -63,12 +65,9 @@ class Worker:
             raise TimeoutError(f"no training could begin within {within} s")
 
 
-def _work(orders: Connection, store: Path) -> None:
+def _serve(orders: Connection, store: Path, work: Work) -> None:
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     multiprocessing.set_start_method("fork", force=True)  # for locks of libraries: others' outlive a kill, by name
-    from ctmodel.settings import Execution
-    from ctmodel.training.train import train
-
     while True:
         orders.send("ready")
         try:
@@ -76,12 +75,21 @@ def _work(orders: Connection, store: Path) -> None:
         except EOFError:
             return
         log_rows(run, **how)
-        train(store, run, SETTINGS, execution=Execution(checkpoint_every=0), resume=True)
+        work(store, run)
         orders.send("finished")
+
+
+def train_one(store: Path, run: Path) -> None:
+    """Train one run, with a checkpoint after each step."""
+    from ctmodel.settings import Execution
+    from ctmodel.training.train import train
+
+    train(store, run, SETTINGS, execution=Execution(checkpoint_every=0), resume=True)
 
 
 def log_rows(run: Path, *, naive: str = "", die_at: int = -1) -> None:
     """Let the trainings of this process log the rows of each step to a file beside their run, before they take it."""
+    import ctmodel.training.train  # noqa: F401 - whose loop is replaced
     from ctmodel.data.order import epoch_batches
     from ctmodel.training.loop import Loop
 
@@ -129,10 +137,10 @@ def reshuffling(order: Order) -> Order:
 NAIVE = {"forgets the step": forgetting, "shuffles anew": reshuffling}
 
 
-def run_problems(run: Path, reference: Path) -> list[str]:
+def run_problems(run: Path, reference: Path, outcome: Outcome) -> list[str]:
     """Say how a run that was killed and resumed differs from the one that was not."""
     problems = row_problems(lines_of(run), lines_of(reference))
-    ours, theirs = outcome_of(run), outcome_of(reference)
+    ours, theirs = outcome(run), outcome(reference)
     return problems + [f"another {name}" for name in sorted(ours | theirs) if ours.get(name) != theirs.get(name)]
 
 
@@ -174,10 +182,10 @@ def weights_of(run: Path) -> dict[str, np.ndarray]:
 class Trainings:
     """Trainings on one tiny store, with one that was never killed to compare them to."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, work: Work = train_one, outcome: Outcome = outcome_of) -> None:
+        self.folder, self._work, self._outcome = folder, work, outcome
         self._store = make_cohort(folder / "raw", n_patients=20).store(folder / "out.zarr")
-        self._worker, self._next = Worker(self._store), Worker(self._store)
+        self._worker, self._next = Worker(self._store, work), Worker(self._store, work)
         self.reference = folder / "reference"
         self._worker.begin(self.reference)
         started = time.monotonic()
@@ -213,9 +221,13 @@ class Trainings:
             raise TimeoutError("a training did not kill itself")
         self._replace_worker()
 
+    def problems(self, run: Path, **how: Any) -> list[str]:
+        """Resume a training and let it end; say how it differs from the one that was never killed."""
+        return run_problems(run, self.reference, self._outcome) if self.finishes(run, **how) else ["did not resume"]
+
     def _replace_worker(self) -> None:
         self._worker.kill()
-        self._worker, self._next = self._next, Worker(self._store)
+        self._worker, self._next = self._next, Worker(self._store, self._work)
 
     def close(self) -> None:
         self._worker.kill()
@@ -233,8 +245,7 @@ def random_kills(trainings: Trainings, kills: int, *, seed: int = 0) -> Figures:
             trainings.begin(run)
             figures.states += trainings.kill_after(float(instants[-1]))
         where = f"killed after {', '.join(instants)} s"
-        finished = trainings.finishes(run)
-        figures.note(where, run_problems(run, trainings.reference) if finished else ["did not resume"])
+        figures.note(where, trainings.problems(run))
     return figures
 
 
@@ -242,8 +253,7 @@ def naive_kills(trainings: Trainings, naive: str) -> Figures:
     """Kill one training in the middle of an epoch, and resume it as a naive loop would: what must be found."""
     run, figures = trainings.folder / naive.replace(" ", "-"), Figures(states=1)
     trainings.dies_at(run, 1 + 6)  # four steps are an epoch
-    finished = trainings.finishes(run, naive=naive)
-    figures.note(naive, run_problems(run, trainings.reference) if finished else ["did not resume"])
+    figures.note(naive, trainings.problems(run, naive=naive))
     return figures
 
 

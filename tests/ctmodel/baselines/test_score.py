@@ -25,7 +25,12 @@ def split_of(store, *, test=0.25):
 
 @pytest.fixture(scope="module")
 def scored(opened):
-    return score_baselines(*opened, split_of(opened[0]))
+    return score_of(*opened, split_of(opened[0]))
+
+
+def score_of(store, reader, split):
+    rows = np.flatnonzero(store.labels >= 0)
+    return score_baselines(store, split, describe_rows(store, reader, rows))
 
 
 def by_name(baselines):
@@ -74,7 +79,7 @@ def test_three_classes_are_scored(opened):
     store, reader = opened
     labels = np.where(store.labels < 0, -1, np.arange(len(store)) % 3).astype(np.int16)
     three = replace(store, labels=labels, classes=("a", "b", "c"), patients=store.scans)
-    scored = score_baselines(three, reader, split_of(three))
+    scored = score_of(three, reader, split_of(three))
     assert [baseline.failure for baseline in scored.baselines] == [None] * 4
     assert scored.baselines[0].area.value == 0.5
     assert "macro AUROC" in scored.lines()[1]
@@ -84,7 +89,7 @@ def test_a_missing_class_is_said_instead_of_a_crash(opened):
     store, reader = opened
     subsets = np.array(split_of(store).subsets)
     subsets[(subsets == "train") & (store.labels == 1)] = "test"
-    scored = score_baselines(store, reader, Split(tuple(subsets.tolist())))
+    scored = score_of(store, reader, Split(tuple(subsets.tolist())))
     assert {baseline.failure for baseline in scored.baselines} == {
         "training subset: 1 of 2 classes have no scan; add scans of each class"
     }
@@ -94,7 +99,7 @@ def test_a_missing_class_is_said_instead_of_a_crash(opened):
 
 def test_scans_without_lungs_are_counted_and_the_rest_is_scored(cohort, tmp_path):
     store, reader = open_volumes(cohort.store(tmp_path / "out.zarr", shape=(24, 24, 12), window=(-100.0, 300.0)))
-    scored = by_name(score_baselines(store, reader, split_of(store)))
+    scored = by_name(score_of(store, reader, split_of(store)))
     assert "no scan has what the baseline is told" in scored["lung texture"].failure
     assert scored["lung texture"].without == len(store) - 1
     assert scored["metadata"].failure is None
@@ -102,7 +107,7 @@ def test_scans_without_lungs_are_counted_and_the_rest_is_scored(cohort, tmp_path
 
 def test_scores_do_not_depend_on_the_number_of_threads(opened, scored, monkeypatch):
     monkeypatch.setattr("ctmodel.baselines.score.available_cores", lambda: 5)
-    assert score_baselines(*opened, split_of(opened[0])) == scored
+    assert score_of(*opened, split_of(opened[0])) == scored
 
 
 def test_they_come_back_from_json_as_they_were(scored):
@@ -133,5 +138,5 @@ def test_a_network_as_good_as_the_best_baseline_gets_none(scored):
 def test_metadata_that_tell_the_classes_apart_are_a_warning(opened):
     store, reader = opened
     scanners = np.where(store.labels == 1, "A", "B")
-    confounded = score_baselines(replace(store, meta={"scanner": scanners}), reader, split_of(store, test=0.5))
+    confounded = score_of(replace(store, meta={"scanner": scanners}), reader, split_of(store, test=0.5))
     assert confounded.notes()[0].startswith("The metadata alone have an AUROC of 1.00")

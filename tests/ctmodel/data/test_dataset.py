@@ -10,9 +10,9 @@ import pytest
 from ctmodel.data.augment import augmentation_of, draw_mixing, mix
 from ctmodel.data.batches import batches, open_volumes
 from ctmodel.data.dataset import dataset
+from ctmodel.data.division import divide
 from ctmodel.data.order import epoch_batches
 from ctmodel.data.pipeline import training_epoch
-from ctmodel.data.split import divide
 from ctmodel.devices.backend import keras, tf
 from ctmodel.errors import BadVolume, SettingsError, SplitError
 from ctmodel.settings import TrainSettings

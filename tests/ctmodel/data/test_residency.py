@@ -11,7 +11,7 @@ from ctmodel.data.augment import Augmentation, draw_mixing, mix
 from ctmodel.data.batches import open_volumes
 from ctmodel.data.order import epoch_batches
 from ctmodel.data.pipeline import blocks_of, training_dataset, training_epoch
-from ctmodel.data.residency import OnHost, fitting_residency, settle
+from ctmodel.data.residency import OnDevice, OnHost, fitting_residency, hold, settle
 from ctmodel.devices.backend import accelerator, free_accelerator_bytes, tf
 from ctmodel.devices.memory import available_bytes
 from ctmodel.devices.parts import replica_part
@@ -194,3 +194,32 @@ def test_a_run_is_the_same_in_each_residency(store_path, tmp_path):
         train(store_path, tmp_path / residency, settings, execution=Execution(residency=residency))
     for name in ("history.csv", "predictions.csv", "scores.json"):
         assert len({(tmp_path / residency / name).read_bytes() for residency in CHOICES}) == 1, name
+
+
+@pytest.mark.parametrize(("residency", "kind"), [("host", OnHost), ("device", OnDevice)])
+def test_what_is_held_for_several_trainings_gives_the_same_batches_without_reading_again(store_path, residency, kind):
+    store, reader = open_volumes(store_path)
+    held = hold(store, reader, np.arange(len(store)), residency)
+    assert settle(held, ROWS, "stream") is held.volumes
+    assert isinstance(held.volumes, kind)
+    for ours, theirs in zip(held.read(BATCHES), reader.read(BATCHES), strict=True):
+        assert ours.rows.tolist() == theirs.rows.tolist()
+        np.testing.assert_array_equal(ours.volumes, theirs.volumes)
+    for (_, ours), (_, theirs) in zip(epoch_of(held.volumes), epoch_of(reader), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_a_store_that_is_streamed_is_not_held(store_path):
+    store, reader = open_volumes(store_path)
+    assert hold(store, reader, np.arange(len(store)), "stream") is reader
+    with pytest.raises(SettingsError, match="residency: 'disk'"):
+        hold(store, reader, ROWS, "disk")
+
+
+def test_a_store_that_was_replaced_is_found_although_its_volumes_are_held(store_path, tmp_path):
+    copy = shutil.copytree(store_path, tmp_path / "out.zarr")
+    store, reader = open_volumes(copy)
+    held = hold(store, reader, ROWS, "host")
+    (copy / "zarr.json").unlink()
+    with pytest.raises(StoreChanged):
+        next(held.read(BATCHES))

@@ -1,5 +1,7 @@
 """No patient is in two subsets, every class is in each, and a new scan moves few others."""
 
+import re
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,7 +14,9 @@ from ctmodel.data.split import (
     merge_patients,
     split_as_given,
     split_by_folds,
+    split_by_groups,
     split_by_shares,
+    split_leaving_out,
 )
 from ctmodel.errors import SplitError
 
@@ -80,6 +84,115 @@ def test_over_all_folds_every_patient_is_tested_once(cohort, folds, validation, 
     assert sorted(tested) == np.flatnonzero(labels >= 0).tolist()
     sizes = [len({patients[row] for row in split.rows("test")}) for split in splits]
     assert max(sizes) - min(sizes) <= len(classes)
+
+
+@st.composite
+def grouped(draw, fewest=3, most=9):
+    """A cohort and the group of each scan; a few patients have scans in two groups."""
+    labels, patients, classes = draw(cohorts(fewest=fewest, most=most))
+    n_groups = draw(st.integers(2, 12))
+    group_of = {patient: draw(st.integers(0, n_groups - 1)) for patient in sorted(set(patients))}
+    groups = [str(group_of[patient]) for patient in patients]
+    for row in draw(st.lists(st.integers(0, len(labels) - 1), max_size=2)):
+        groups[row] = str(draw(st.integers(0, n_groups - 1)))
+    return labels, patients, classes, groups
+
+
+def assert_no_group_is_in_two_subsets(split: Split, groups):
+    subsets_of = {}
+    for group, subset in zip(groups, split.subsets, strict=True):
+        subsets_of.setdefault(group, set()).add(subset)
+    assert all(len(subsets - {UNLABELLED}) <= 1 for subsets in subsets_of.values())
+
+
+@given(grouped(), st.integers(2, 5), st.floats(0.05, 0.6), seeds)
+def test_no_patient_and_no_group_is_in_two_subsets_of_a_fold_and_each_is_tested_once(cohort, folds, validation, seed):
+    labels, patients, classes, groups = cohort
+    how = {"classes": classes, "shares": (validation, 0.2), "folds": folds, "seed": seed}
+    try:
+        splits = [split_by_groups(labels, patients, groups, fold=fold, **how) for fold in range(1, folds + 1)]
+    except SplitError as error:
+        assert re.match(r"class '[a-d]': (in \d+ groups|no scan in the)", str(error))
+        return
+    for split in splits:
+        assert_is_a_split(split, labels, patients, classes)
+        assert_no_group_is_in_two_subsets(split, groups)
+    tested = np.concatenate([split.rows("test") for split in splits])
+    assert sorted(tested) == np.flatnonzero(labels >= 0).tolist()
+
+
+@given(grouped(), shares, seeds)
+def test_no_patient_and_no_group_is_in_two_subsets_by_shares(cohort, asked, seed):
+    labels, patients, classes, groups = cohort
+    try:
+        split = split_by_groups(labels, patients, groups, classes=classes, shares=asked, seed=seed)
+    except SplitError as error:
+        assert re.match(r"class '[a-d]': (in \d+ groups|no scan in the)", str(error))
+        return
+    assert_is_a_split(split, labels, patients, classes)
+    assert_no_group_is_in_two_subsets(split, groups)
+
+
+@given(st.integers(2, 5), st.integers(1, 4), st.floats(0.05, 0.4), seeds)
+def test_groups_of_each_class_in_numbers_that_suffice_are_always_divided(folds, more, validation, seed):
+    n_groups = max(folds, 4) + more - 1
+    labels = np.repeat([0, 1], n_groups)
+    patients, groups = [f"p{row}" for row in range(2 * n_groups)], [f"g{row}" for row in range(2 * n_groups)]
+    for fold in range(1, folds + 1):
+        split = split_by_groups(
+            labels, patients, groups, classes=("a", "b"), shares=(validation, 0.2), folds=folds, fold=fold, seed=seed
+        )
+        assert_is_a_split(split, labels, patients, ("a", "b"))
+
+
+@given(st.integers(2, 5), seeds)
+def test_folds_by_equal_groups_of_both_classes_differ_by_one_group_at_most(folds, seed):
+    groups = np.repeat([f"site{site}" for site in range(2 * folds + 1)], 6)
+    labels, patients = np.arange(len(groups)) % 2, [f"p{row}" for row in range(len(groups))]
+    how = {"classes": ("a", "b"), "shares": (0.2, 0.2), "folds": folds, "seed": seed}
+    sizes = [len(split_by_groups(labels, patients, groups, fold=fold, **how).rows("test")) for fold in range(1, folds)]
+    assert set(sizes) <= {12, 18}
+
+
+def test_scans_without_a_label_join_no_groups():
+    labels = np.array([*[0, 1] * 6, -1, -1])
+    patients = [*(f"p{row}" for row in range(12)), "p0", "p2"]
+    groups = [*(f"g{row // 2}" for row in range(12)), "", ""]
+    split = split_by_groups(labels, patients, groups, classes=("a", "b"), shares=(0.2, 0.2), folds=6, seed=0)
+    assert len(split.rows("test")) == 2
+
+
+def test_a_class_in_too_few_groups_is_named():
+    labels, groups = np.arange(12) % 2, np.repeat(["A", "B"], 6)
+    with pytest.raises(SplitError, match="class 'a': in 2 groups that share no patient, expected at least 3"):
+        split_by_groups(labels, list("pqrstuvwxyz_"), groups, classes=("a", "b"), shares=(0.2, 0.2), folds=2, seed=0)
+
+
+@given(cohorts(fewest=3), st.data(), st.floats(0.05, 0.6), seeds)
+def test_what_is_left_out_is_tested_and_no_patient_of_it_is_learnt_from(cohort, data, validation, seed):
+    labels, patients, classes = cohort
+    left_out = {f"{label}-{data.draw(st.integers(0, 2))}" for label in range(len(classes))}
+    is_left_out = np.isin(patients, sorted(left_out))
+    how = {"classes": classes, "validation": validation, "seed": seed}
+    try:
+        split = split_leaving_out(labels, patients, is_left_out, **how)
+    except SplitError as error:
+        assert "expected at least 2" in str(error)
+        return
+    assert_is_a_split(split, labels, patients, classes)
+    assert split.rows("test").tolist() == np.flatnonzero(is_left_out & (labels >= 0)).tolist()
+
+
+def test_a_patient_with_scans_at_two_sites_is_named_where_one_site_is_left_out():
+    labels, is_left_out = np.arange(12) % 2, np.arange(12) < 4
+    with pytest.raises(SplitError, match=r"p: has scans, .* --group"):
+        split_leaving_out(labels, list("pqrstuvpxyz_"), is_left_out, classes=("a", "b"), validation=0.2, seed=0)
+
+
+def test_a_site_of_one_class_cannot_be_left_out():
+    labels, is_left_out = np.array([0, 0, *[0, 1] * 5]), np.arange(12) < 2
+    with pytest.raises(SplitError, match="class 'b': no scan in the test subset"):
+        split_leaving_out(labels, list("pqrstuvwxyz_"), is_left_out, classes=("a", "b"), validation=0.2, seed=0)
 
 
 @given(cohorts(), shares, seeds, st.randoms(use_true_random=False))

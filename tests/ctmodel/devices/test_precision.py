@@ -103,7 +103,7 @@ def test_a_run_keeps_its_precision_on_another_device(store_path, tmp_path, monke
     assert choose_precision("auto") == "bfloat16"
     resumed = train(store_path, tmp_path / "run", auto, resume=True, say=said.append)
     assert Run(tmp_path / "run").network().precision == "float32"
-    assert said == [f"training the compact network in float32 on one CPU with {kernels()}"] * 2
+    assert said.count(f"training the compact network in float32 on one CPU with {kernels()}") == 2
     assert evaluate(tmp_path / "run").scores == resumed.scores
     with pytest.raises(RunMismatch, match="precision: 'auto', now 'bfloat16'"):
         train(store_path, tmp_path / "run", dataclasses.replace(auto, precision="bfloat16"), resume=True)

@@ -78,3 +78,13 @@ def test_one_class_is_not_enough():
 
 def test_the_compact_network_is_much_smaller():
     assert build("compact", (64, 64, 32), 2).count_params() < build("founding", (64, 64, 32), 2).count_params() / 4
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_equal_weights_have_equal_files_whatever_was_built_before(name, tmp_path):
+    files = []
+    for number in range(2):
+        keras.utils.set_random_seed(0)
+        files.append(tmp_path / f"{number}.weights.h5")
+        build(name, (16, 16, 16), 2).save_weights(files[-1])
+    assert files[0].read_bytes() == files[1].read_bytes()

@@ -8,10 +8,22 @@ import shutil
 import pytest
 from tiny_cohort import CLASSES, SHAPE, TINY, make_cohort
 
-from ctmodel.errors import NetworkError, RunDamaged, RunMismatch, RunMissing, ScoreError, StoreMoved
-from ctmodel.prediction.evaluate import evaluate
+from ctmodel.errors import (
+    NetworkError,
+    RunDamaged,
+    RunMismatch,
+    RunMissing,
+    ScoreError,
+    SettingsError,
+    StoreMoved,
+)
+from ctmodel.prediction.evaluate import evaluate, keep_threshold
+from ctmodel.prediction.predict import predict
 from ctmodel.run.files import read_json, sha256_of, write_json
 from ctmodel.run.run_folder import Run
+from ctmodel.scoring.calibration import Temperature, with_temperature
+from ctmodel.scoring.scores import Threshold, choose_threshold
+from ctmodel.settings import EvaluationSettings
 from ctmodel.training.train import train
 from ctprep.conversion.convert import convert
 from ctprep.scans.catalog import find_scans
@@ -206,3 +218,121 @@ def test_the_scans_of_the_training_are_known_again_plain_and_under_other_names(f
     again = evaluate(finished.run, store.path)
     assert again.scores.n == finished.scores.n
     assert len(again.left_out) == len(store) - finished.scores.n
+
+
+def files_of(run):
+    return {path.name: path.read_bytes() for path in run.iterdir()}
+
+
+@pytest.mark.parametrize("rule", ["youden", "sensitivity=0.9", "cost=5:1", "0.3", "half"])
+def test_a_threshold_is_chosen_on_the_validation_subset_and_changes_no_file(finished, rule):
+    before = files_of(finished.run)
+    found = evaluate(finished.run, settings=EvaluationSettings(threshold=rule))
+    assert found.scores.threshold == choose_threshold(Run(finished.run).predictions("validation"), by=rule)
+    assert found.scores.scores["auroc"] == finished.scores.scores["auroc"]
+    assert files_of(finished.run) == before
+
+
+def test_a_threshold_calls_what_the_confusion_counts(finished):
+    found = evaluate(finished.run, settings=EvaluationSettings(threshold="0"))
+    assert [row[0] for row in found.scores.confusion] == [0, 0]
+    assert found.scores.scores["sensitivity"].value == 1
+
+
+def test_a_threshold_that_is_kept_is_used_from_then_on(own_run, cohort):
+    unchanged = files_of(own_run)
+    keep_threshold(own_run, Threshold(0.0, "0"))
+    assert evaluate(own_run).scores.threshold == Threshold(0.0, "0")
+    assert {one.predicted for one in predict(own_run, cohort.files[:3])} == {"abnormal"}
+    assert files_of(own_run).keys() - unchanged.keys() == {"threshold.json"}
+    assert evaluate(own_run, settings=EvaluationSettings(threshold="half")).scores.threshold.chosen_by == "half"
+
+
+def test_a_threshold_can_be_chosen_without_the_store_of_the_training(finished, tmp_path):
+    lone = shutil.copytree(finished.run, tmp_path / "lone")
+    other = make_cohort(tmp_path / "raw", n_patients=6, first_seed=5000, prefix="q")
+    settings = EvaluationSettings(threshold="youden")
+    found = evaluate(lone, other.store(tmp_path / "other.zarr"), settings)
+    assert found.scores.threshold == evaluate(finished.run, settings=settings).scores.threshold
+
+
+def calibrate(run, temperature):
+    """Give a finished run a temperature, as if its training had fitted it."""
+    Run(run).write_calibration(temperature)
+    sealed = {"calibration.json": sha256_of(run / "calibration.json")}
+    write_json(run / "digests.json", read_json(run / "digests.json") | sealed)
+
+
+def test_probabilities_are_scaled_by_the_temperature_of_the_run(finished, own_run, cohort):
+    calibrate(own_run, Temperature(2.0, 1.5, 3.0, 0.7, 0.6))
+    plain, scaled = evaluate(finished.run), evaluate(own_run)
+    expected = with_temperature(plain.predictions.probabilities, 2.0)
+    assert (scaled.predictions.probabilities == expected).all()
+    assert scaled.scores.scores["auroc"] == plain.scores.scores["auroc"]
+    assert scaled.scores.scores["log_loss"] != plain.scores.scores["log_loss"]
+    named = dict(zip(scaled.predictions.scans, expected, strict=True))
+    files = [cohort.raw / f"{scan}.nii.gz" for scan in named]
+    for one, chances in zip(predict(own_run, files), named.values(), strict=True):
+        assert list(one.probabilities.values()) == pytest.approx(chances.tolist(), abs=1e-6)
+
+
+def test_further_scores_are_asked_for(finished):
+    plain = evaluate(finished.run).scores.scores
+    found = evaluate(finished.run, settings=EvaluationSettings(prevalence=0.05, ordered=True)).scores
+    at_prevalence = {"ppv_at_prevalence", "npv_at_prevalence"}  # one is undefined where all scans are called alike
+    more = found.scores.keys() - plain.keys()
+    assert more - at_prevalence == {"quadratic_kappa", "class_distance"}
+    assert more & at_prevalence
+
+
+@pytest.fixture
+def scanned(tmp_path):
+    """A store of new patients whose table says which scanner each was on, and how old they are."""
+    cohort = make_cohort(tmp_path / "raw", n_patients=12, first_seed=5000, prefix="q")
+    table = cohort.raw / "labels.csv"
+    header, *rows = table.read_text().splitlines()
+    more = [f"{row},{'AB'[place // 6 % 2]},{40 + place}" for place, row in enumerate(rows)]
+    table.write_text("\n".join([f"{header},scanner,age", *more]))
+    return cohort.store(tmp_path / "other.zarr")
+
+
+def test_every_value_of_a_column_is_scored(finished, scanned):
+    found = evaluate(finished.run, scanned, EvaluationSettings(by="scanner"))
+    assert [(group.value, group.of_class) for group in found.groups.groups] == [
+        ("A", {"normal": 3, "abnormal": 3}),
+        ("B", {"normal": 3, "abnormal": 3}),
+    ]
+    assert "by scanner, with 95 % intervals; difference to all other scans" in found.lines()
+    assert found.to_dict()["by"]["column"] == "scanner"
+    assert set(found.lines()) - {"  note: " + note for note in found.scores.notes} < set(found.all_lines())
+    assert evaluate(finished.run, scanned, EvaluationSettings(by="meta_scanner")).groups == found.groups
+    assert len(evaluate(finished.run, scanned, EvaluationSettings(by="age")).groups.groups) == 4
+
+
+def test_an_unknown_column_is_an_error_that_lists_those_there_are(finished, scanned):
+    with pytest.raises(ScoreError, match="has no column 'scaner', expected one of age, scanner"):
+        evaluate(finished.run, scanned, EvaluationSettings(by="scaner"))
+    with pytest.raises(ScoreError, match="has no column 'scanner', nor any other; convert again with a table"):
+        evaluate(finished.run, settings=EvaluationSettings(by="scanner"))
+
+
+@pytest.fixture(scope="module")
+def of_three(tmp_path_factory):
+    """A run with three classes."""
+    home = tmp_path_factory.mktemp("three")
+    cohort = make_cohort(home / "raw", n_patients=15, folders=("CT-0", "CT-1", "CT-2"))
+    classes = {"normal": ["CT-0"], "mild": ["CT-1"], "severe": ["CT-2"]}
+    store = cohort.store(home / "out.zarr", classes=classes)
+    return train(store, home / "run", dataclasses.replace(TINY, epochs=1)).run
+
+
+@pytest.mark.parametrize("asked", [{"threshold": "youden"}, {"threshold": "half"}, {"prevalence": 0.05}])
+def test_of_several_classes_no_threshold_is_chosen(of_three, asked):
+    with pytest.raises(SettingsError, match=rf"{next(iter(asked))}: .* has 3 classes, .* leave out --"):
+        evaluate(of_three, settings=EvaluationSettings(**asked))
+
+
+def test_several_ordered_classes_have_the_scores_of_grades(of_three):
+    found = evaluate(of_three, settings=EvaluationSettings(ordered=True))
+    assert {"quadratic_kappa", "class_distance"} <= found.scores.scores.keys()
+    assert any("the likeliest is predicted" in line for line in found.lines())

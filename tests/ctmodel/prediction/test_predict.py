@@ -1,8 +1,11 @@
 """A raw file gets the probability that its volume in the store got, whatever else is asked beside it."""
 
+import csv
 import dataclasses
 import gzip
 import re
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,10 +15,12 @@ import cli
 from ctmodel.data.batches import open_volumes
 from ctmodel.errors import RunMissing
 from ctmodel.prediction.inference import load_predictor
-from ctmodel.prediction.predict import predict
+from ctmodel.prediction.predict import Prediction, describe_calls, predict, predict_each
+from ctmodel.prediction.scan_files import find_scan_files
+from ctmodel.prediction.table import write_table
 from ctmodel.run.run_folder import Run
 from ctmodel.training.train import train
-from ctprep.errors import CatalogError
+from ctprep.errors import CatalogError, TargetError
 from ctprep.preparation import prepare
 from ctprep.store.store import open_store
 from tests.conftest import chest_hu, write_scan
@@ -80,9 +85,8 @@ def test_a_bad_file_is_a_result_among_the_others(finished, cohort, tmp_path):
 
 
 def test_what_is_no_file_is_said_without_a_conversion(finished, tmp_path):
-    missing, folder = predict(finished.run, [tmp_path / "nowhere.nii.gz", tmp_path])
+    (missing,) = predict(finished.run, [tmp_path / "nowhere.nii.gz"])
     assert missing.reason == "nowhere.nii.gz: does not exist"
-    assert folder.reason == f"{tmp_path.name}: is a folder; give the files in it"
     assert "cannot be read (File name too long)" in str(predict(finished.run, ["a" * 300])[0].reason)
 
 
@@ -137,3 +141,70 @@ def test_a_file_without_orientation_is_predicted_with_the_one_that_is_stated(fin
     lost.write_bytes(content)
     expected, found = predict(finished.run, [said, lost], orientation="LAS")
     assert found.probabilities == expected.probabilities
+
+
+def test_a_folder_is_searched_as_a_conversion_searches_it(finished, cohort, tmp_path):
+    shutil.copytree(cohort.raw / "CT-1", tmp_path / "new" / "ward" / "CT-1")
+    first = sorted((tmp_path / "new").rglob("*.nii.gz"))
+    (tmp_path / "new" / "notes.txt").write_text("not a scan")
+    shutil.copy(first[0], tmp_path / "new" / "ward" / "one_mask.nii.gz")
+    (tmp_path / "new" / "away.nii.gz").symlink_to(cohort.files[0])
+    found = find_scan_files([cohort.files[0], tmp_path / "new"])
+    assert list(found.paths) == [cohort.files[0], *first]
+    assert [path for path, _ in found.rejected] == [tmp_path / "new" / "away"]
+    (note,) = found.notes
+    assert "left out 1 files that look like masks, such as ward/one_mask; name those that are scans" in note
+    told: list[str] = []
+    few = tmp_path / "few"
+    few.mkdir()
+    shutil.copy(first[0], few)
+    (few / "gone.nii.gz").symlink_to("nothing")
+    refused, predicted = predict_each(finished.run, [few], say=told.append)
+    assert (refused.code, predicted.path) == ("unreadable", few / first[0].name)
+    assert told == [describe_calls(Run(finished.run))]
+
+
+def test_a_folder_without_a_scan_is_an_error(finished, tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(CatalogError, match="holds no scans"):
+        predict(finished.run, [tmp_path])
+
+
+def test_the_progress_counts_every_file(finished, cohort):
+    counted: list[int] = []
+
+    class Bar:
+        def __init__(self, total, _doing):
+            counted.append(-total)
+
+        def __enter__(self):
+            return counted.append
+
+        def __exit__(self, *_):
+            return None
+
+    list(predict_each(finished.run, cohort.files[:2], progress=Bar))
+    assert counted == [-2, 1, 1]
+
+
+def test_a_table_has_a_row_for_every_file(tmp_path):
+    good = Prediction(Path("a,b.nii"), {"no": 0.1, "yes": 0.9}, predicted="yes")
+    bad = Prediction(Path("=c.nii"), {}, code="truncated", reason="c.nii: ends, early")
+    out = tmp_path / "predictions.csv"
+    write_table(out, [bad, good])
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["scan"] for row in rows] == ["'=c.nii", "a,b.nii"]
+    assert [row["probability yes"] for row in rows] == ["", "0.9"]
+    assert [row["reason"] for row in rows] == ["c.nii: ends, early", ""]
+    assert [path.name for path in tmp_path.iterdir()] == ["predictions.csv"]
+
+
+def test_a_table_is_never_written_over_another(tmp_path):
+    out = tmp_path / "predictions.csv"
+    out.write_text("mine")
+    with pytest.raises(TargetError, match="exists already and is left alone"):
+        write_table(out, [])
+    with pytest.raises(TargetError, match="its parent folder does not exist"):
+        write_table(tmp_path / "no" / "such.csv", [])
+    assert out.read_text() == "mine"

@@ -39,8 +39,23 @@ def test_a_training_that_has_not_begun_is_not_over():
 def test_a_report_is_one_line_that_marks_the_best():
     (epoch,) = history_of([0.25])
     report = EpochReport(epoch, 20, 1.5, Pace(volumes=60, seconds=1.2, waiting=0.006), is_best=True)
-    assert str(report).startswith("epoch  1/20 ")
-    assert str(report).endswith("(1.5 s, 50 volumes/s, 0.5% of the time waiting for data, best so far)")
-    assert "validation loss 0.250" in str(report)
+    assert str(report) == ("epoch  1/20  loss 0.700 AUROC 0.500  validation 0.250 AUROC 0.500  1.5 s, 28 s left  best")
     assert "\n" not in str(report)
     assert "best" not in str(dataclasses.replace(report, is_best=False))
+
+
+def test_a_report_says_the_time_left_in_the_largest_unit():
+    (epoch,) = history_of([0.25])
+    for seconds, shown in [(0.5, "9.5 s"), (5, "95 s"), (60, "19 min"), (900, "5 h"), (20_000, "4 days")]:
+        assert f", {shown} left" in str(EpochReport(epoch, 20, seconds, Pace(), is_best=True))
+
+
+def test_the_last_report_has_no_time_left():
+    (epoch,) = history_of([0.25])
+    assert str(EpochReport(epoch, 1, 90.0, Pace(), is_best=False)).endswith("AUROC 0.500  90 s")
+
+
+@given(st.integers(1, 999), st.floats(0, 2e5), st.floats(0, 99), st.booleans())
+def test_a_report_fits_100_columns(number, seconds, loss, is_best):
+    epoch = Epoch(number, 0.001, loss, 0.5, 0.5, loss, 0.5, 0.5)
+    assert len(str(EpochReport(epoch, 999, seconds, Pace(), is_best=is_best))) <= 100

@@ -1,12 +1,14 @@
 """A run's memory of a store tells it from every other, and not from its copy."""
 
 import dataclasses
+import json
 import shutil
 
 import numpy as np
 import pytest
 
-from ctmodel.run.records import NetworkRecord, SplitRow, describe_store, fingerprint, store_differences
+from ctmodel.run.records import CrossvalRecord, NetworkRecord, SplitRow, describe_store, fingerprint, store_differences
+from ctmodel.settings import FoldSettings
 from ctprep.store.records import Records
 from ctprep.store.store import open_store
 
@@ -90,3 +92,20 @@ def test_a_record_of_a_network_has_the_types_it_says(field, value):
 def test_a_row_of_a_split_is_in_a_subset_that_there_is():
     with pytest.raises(ValueError, match="subset of a: 'Test', expected one of train, validation, test, unlabelled"):
         SplitRow("a", "p", "normal", "Test", "0" * 64, "0")
+
+
+def test_a_record_of_folds_names_each_training_once_and_comes_back_from_json():
+    record = CrossvalRecord(FoldSettings(leave_out="site", repeats=2), ("A", "B", "C"))
+    assert record.names == [f"repeat-{repeat}-fold-{fold}" for repeat in (1, 2) for fold in (1, 2, 3)]
+    assert record.left_out == ["A", "B", "C"] * 2
+    assert CrossvalRecord.from_dict(json.loads(json.dumps(record.to_dict()))) == record
+    assert CrossvalRecord(FoldSettings(folds=2)).names == ["fold-1", "fold-2"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "values"),
+    [(FoldSettings(), ("A",)), (FoldSettings(leave_out="site"), ()), (FoldSettings(leave_out="site"), (1, 2))],
+)
+def test_a_record_of_folds_has_values_where_a_column_is_left_out(settings, values):
+    with pytest.raises(ValueError, match="values: "):
+        CrossvalRecord(settings, values)

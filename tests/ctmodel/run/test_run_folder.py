@@ -5,15 +5,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from ctmodel.baselines.results import Baselines, BaselineScores
 from ctmodel.errors import NetworkError, RunDamaged, RunError, RunExists, RunLocked, RunMissing
 from ctmodel.run import run_folder
+from ctmodel.run.files import read_json, sha256_of, write_json
 from ctmodel.run.history import Epoch
-from ctmodel.run.records import NetworkRecord, SplitRow, StoreRecord
+from ctmodel.run.records import MAX_THRESHOLD, KeptThreshold, NetworkRecord, SplitRow, StoreRecord
 from ctmodel.run.run_folder import BEGUN, LOCK, Run, check_same_run
-from ctmodel.scoring.scores import Score, Scores, Threshold
+from ctmodel.scoring.calibration import Temperature
+from ctmodel.scoring.scores import Predictions, Score, Scores, Threshold
 from ctmodel.settings import TrainSettings
 
 SETTINGS = TrainSettings()
@@ -36,6 +39,8 @@ BASELINES = Baselines(
         BaselineScores("lung texture", 55, 3, failure="no lungs"),
     )
 )
+PREDICTIONS = Predictions(("a", "b"), ("p", "q"), np.array([0, 1]), np.array([[0.75, 0.25], [0.1, 0.9]]))
+TEMPERATURE = Temperature(1.5, 1.2, np.inf, 0.7, 0.6)
 EPOCH = Epoch(1, 0.01, 0.7, 0.5, 0.5, 0.6, 0.5, 0.5)
 
 READERS = {
@@ -45,6 +50,8 @@ READERS = {
     "split.csv": Run.split,
     "scores.json": Run.scores,
     "baselines.json": Run.baselines,
+    "calibration.json": Run.calibration,
+    "predictions.csv": lambda run: run.predictions("test"),
     "history.csv": Run.history,
     "model.weights.h5": Run.check_weights,
 }
@@ -66,9 +73,15 @@ def ended(begun) -> Run:
     """A finished run, whose weights are any bytes."""
     begun.weights.write_bytes(b"weights" * 100)
     begun.write_history([EPOCH])
+    write_predictions(begun)
+    begun.write_calibration(TEMPERATURE)
     begun.write_baselines(BASELINES)
     begun.write_scores(SCORES)
     return begun
+
+
+def write_predictions(run: Run) -> None:
+    run.write_predictions(PREDICTIONS, subsets=["train", "test"], called=[0, 1], classes=STORE.classes)
 
 
 def test_a_finished_run_is_read_as_it_was_written(ended):
@@ -77,6 +90,86 @@ def test_a_finished_run_is_read_as_it_was_written(ended):
     assert (ended.settings(), ended.store(), ended.network()) == (SETTINGS, STORE, NETWORK)
     assert (ended.split(), ended.scores(), ended.history()) == (SPLIT, SCORES, [EPOCH])
     assert ended.baselines() == BASELINES
+    assert ended.calibration() == TEMPERATURE
+    assert ended.temperature == 1.5
+    kept = ended.predictions("test")
+    assert (kept.scans, kept.patients, kept.labels.tolist()) == (("b",), ("q",), [1])
+    assert kept.probabilities.tolist() == [[0.1, 0.9]]
+    assert ended.predictions("validation").probabilities.shape == (0, 2)
+
+
+def test_a_run_of_version_0_1_has_predictions_that_were_not_sealed(begun):
+    begun.weights.write_bytes(b"weights")
+    begun.write_scores(SCORES)
+    write_predictions(begun)
+    path = begun.path / "predictions.csv"
+    path.write_text(path.read_text().replace("subset", "part"))
+    assert begun.predictions("test").scans == ("b",)
+    path.write_text(path.read_text().replace(",test,", ",validation,"))
+    with pytest.raises(RunDamaged, match=r"predictions\.csv: is damaged .*not those of split\.csv"):
+        begun.predictions("test")
+    path.write_text(path.read_text().replace(",validation,", ",test,").replace("0.9", "1.9"))
+    with pytest.raises(RunDamaged, match="a probability is not between 0 and 1"):
+        begun.predictions("test")
+
+
+def test_a_run_of_version_0_1_is_not_scaled(begun):
+    begun.weights.write_bytes(b"weights")
+    begun.write_scores(SCORES)
+    assert begun.calibration() is None
+    assert begun.temperature == 1
+
+
+def test_what_an_interrupted_end_left_scales_nothing(begun):
+    """It would be applied twice when the training is concluded again."""
+    begun.write_calibration(TEMPERATURE)
+    assert begun.temperature == 1
+
+
+def test_a_temperature_that_does_not_help_scales_nothing(begun):
+    begun.weights.write_bytes(b"weights")
+    begun.write_calibration(Temperature(1.5, 0.9, 2.5, 0.7, 0.69))
+    begun.write_scores(SCORES)
+    assert read_json(begun.path / "calibration.json")["applied"] == begun.temperature == 1
+
+
+def test_a_threshold_is_kept_without_touching_what_is_sealed(ended):
+    before = {path.name: path.read_bytes() for path in ended.path.iterdir()}
+    assert ended.threshold() == Threshold(0.5, "half")
+    for kept in (Threshold(0.3125, "youden"), Threshold(MAX_THRESHOLD, "specificity=1")):
+        ended.keep_threshold(kept)
+        assert ended.threshold() == kept
+    assert ended.scores() == SCORES
+    assert {path.name: path.read_bytes() for path in ended.path.iterdir() if path.name != "threshold.json"} == before
+    (ended.path / "threshold.json").unlink()
+    assert ended.threshold() == Threshold(0.5, "half")
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("0.3125", "0.4125"), ("0.3125", '"0.3125"'), ("youden", "half"), ("youden", "best"), ('"seal"', '"seals"')],
+)
+def test_a_kept_threshold_that_was_edited_is_damage(ended, old, new):
+    ended.keep_threshold(Threshold(0.3125, "youden"))
+    path = ended.path / "threshold.json"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(RunDamaged, match=r"threshold\.json: is damaged .*; remove it, and choose a threshold again"):
+        ended.threshold()
+
+
+def test_a_threshold_of_another_run_is_damage(ended):
+    other = KeptThreshold.of(Threshold(0.3125, "youden"), scores="0" * 64)
+    write_json(ended.path / "threshold.json", vars(other))
+    with pytest.raises(RunDamaged, match="expected those of this run"):
+        ended.threshold()
+    assert KeptThreshold.of(other.threshold, scores=sha256_of(ended.path / "scores.json")).seal != other.seal
+
+
+def test_a_threshold_cannot_be_kept_where_nothing_can_be_written(ended):
+    (ended.path / "threshold.json").mkdir()
+    with pytest.raises(RunError, match=r"cannot be written \(Is a directory\); make it writable, or leave out --keep"):
+        ended.keep_threshold(Threshold(0.3, "0.3"))
 
 
 def test_a_run_of_version_0_1_has_no_baselines(begun):

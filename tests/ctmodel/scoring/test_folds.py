@@ -1,12 +1,24 @@
 """Cross-validation gives every scan one prediction, and its means intervals that know what folds share."""
 
+import json
+
 import numpy as np
 import pytest
 from scipy.stats import ttest_1samp
 
 from ctmodel.errors import ScoreError
 from ctmodel.scoring import metrics
-from ctmodel.scoring.folds import average_scores, fold_auroc, mean_of_folds, pool
+from ctmodel.scoring.folds import (
+    Fold,
+    FoldScores,
+    average_scores,
+    called_of_pooled,
+    fold_auroc,
+    mean_of_folds,
+    pool,
+    score_folds,
+    score_pooled,
+)
 from ctmodel.scoring.intervals import auroc_interval
 from ctmodel.scoring.scores import Predictions, Threshold, score
 
@@ -80,3 +92,39 @@ def test_scores_of_folds_are_averaged_where_every_fold_has_them():
     assert found["auroc"].value == pytest.approx(np.mean([one.scores["auroc"].value for one in folds]))
     assert (found["auroc"].n, found["auroc"].patients) == (90, 90)
     assert "mcc" in found
+
+
+def test_pooled_scans_are_called_at_the_mean_threshold_of_the_networks_that_scored_them():
+    folds = [predictions("ab", [0.3, 0.6]), predictions("cd", [0.6, 0.6]), predictions("ab", [0.3, 0.6])]
+    thresholds = [Threshold(value, "validation") for value in (0.2, 0.7, 0.6)]
+    assert called_of_pooled(folds, thresholds).tolist() == [0, 1, 0, 0]
+    pooled = score_pooled(folds, thresholds, classes=("normal", "abnormal"), notes=["first"])
+    assert pooled.confusion == ((2, 0), (1, 1))
+    assert (pooled.subset, pooled.threshold) == ("cross-validated", Threshold(0.5, "validation"))
+    assert pooled.notes[0] == "first"
+
+
+def test_pooled_scans_of_three_classes_are_called_the_likeliest():
+    chances = np.array([[0.2, 0.3, 0.5], [0.4, 0.3, 0.3], [0.1, 0.8, 0.1]])
+    three = Predictions(("a", "b", "c"), ("a", "b", "c"), np.array([2, 0, 1]), chances)
+    assert called_of_pooled([three], [Threshold(0.5, "likeliest")]).tolist() == [2, 0, 1]
+
+
+def folds_of(*chances):
+    said = [predictions([f"{fold}{row}" for row in range(len(one))], one) for fold, one in enumerate(chances)]
+    scored = [score(one, classes=("a", "b"), subset="test", threshold=Threshold(0.5, "half")) for one in said]
+    return score_folds([Fold(f"fold-{n + 1}", "", 9, n + 1, 8, one) for n, one in enumerate(scored)], said)
+
+
+def test_scores_of_folds_come_back_from_json_and_are_shown_with_their_means():
+    found = folds_of([0.1, 0.9, 0.6, 0.4], [0.3, 0.6, 0.2, 0.7])
+    assert FoldScores.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    assert found.within.value == found.mean["auroc"].value == (0.75 + 1) / 2
+    text = "\n".join(found.lines())
+    assert "means over 2 folds" in text
+    assert "2 of 9" in text
+
+
+def test_a_score_that_is_the_same_in_every_fold_gives_no_interval():
+    lines = folds_of([0.1, 0.9, 0.2, 0.8], [0.3, 0.6, 0.2, 0.7]).lines()
+    assert next(line for line in lines if line.startswith("  auroc ")).endswith("so that they give no interval")

@@ -64,17 +64,17 @@ def test_the_table_has_ten_rows_in_the_order_of_a_report():
 def test_a_prevalence_adds_the_predictive_values_that_it_gives():
     found = score(many(), classes=("normal", "abnormal"), subset="test", threshold=HALF, prevalence=0.05)
     assert found.prevalence == 0.05
-    assert found.more["ppv_at_prevalence"].value < found.scores["ppv"].value
-    assert found.more["npv_at_prevalence"].value > found.scores["npv"].value
+    assert found.scores["ppv_at_prevalence"].value < found.scores["ppv"].value
+    assert found.scores["npv_at_prevalence"].value > found.scores["npv"].value
 
 
 def test_ordered_classes_have_the_scores_of_grades():
     probabilities = np.array([[0.8, 0.1, 0.1], [0.2, 0.5, 0.3], [0.1, 0.6, 0.3], [0.2, 0.2, 0.6]])
     graded = predictions_of([0, 1, 2, 2], probabilities)
-    found = score(graded, classes=("a", "b", "c"), subset="test", threshold=HALF, ordered=True).more
+    found = score(graded, classes=("a", "b", "c"), subset="test", threshold=HALF, ordered=True).scores
     assert found["class_distance"].value == 0.25
     assert found["quadratic_kappa"].value == pytest.approx(1 - 0.25 / (11 / 16 + 1 / 2 + 1 / 16))
-    assert "quadratic_kappa" not in score(graded, classes=("a", "b", "c"), subset="test", threshold=HALF).more
+    assert "quadratic_kappa" not in score(graded, classes=("a", "b", "c"), subset="test", threshold=HALF).all_scores()
 
 
 def test_each_of_several_classes_has_the_scores_of_a_diagnostic_test():
@@ -260,13 +260,48 @@ def test_the_lines_have_every_score_the_positive_class_and_the_confusion():
     assert [line.split("  ")[1] for line in lines[: len(found.scores)]] == [
         name.replace("_", " ") for name in found.scores
     ]
-    place = lines.index("  true class in rows, predicted class in columns:")
+    place = lines.index("  true class in rows, predicted class in columns; at a threshold of 0.500:")
     assert [line.split() for line in lines[place + 1 : place + 4]] == [
         ["well", "ill"],
         ["well", *map(str, found.confusion[0])],
         ["ill", *map(str, found.confusion[1])],
     ]
     assert [line for line in lines if line.startswith("  note: ")] == [f"  note: {note}" for note in found.notes]
+
+
+def test_all_lines_have_every_score_and_the_calibration():
+    found = score(many(), classes=("well", "ill"), subset="test", threshold=HALF, prevalence=0.05)
+    shown = {line.split("  ")[1]: line.split()[-1] for line in found.all_lines()[1:] if not line.startswith("   ")}
+    assert {name.replace("_", " ") for name in found.all_scores()} - shown.keys() == {
+        "ppv at prevalence",
+        "npv at prevalence",
+    }
+    assert {"ppv at prevalence 0.05", "npv at prevalence 0.05"} <= shown.keys()
+    for name, value in found.calibration.items():
+        assert shown[name.replace("_", " ")] == f"{value:.3f}"
+    assert not any("mcc" in line for line in found.lines())
+
+
+def test_the_parts_of_the_brier_score_add_up_to_it():
+    found = score(many(), classes=("well", "ill"), subset="test", threshold=HALF)
+    parts = found.calibration
+    total = parts["brier_reliability"] - parts["brier_resolution"] + parts["brier_uncertainty"] + parts["brier_within"]
+    assert total == pytest.approx(found.scores["brier"].value)
+
+
+def test_each_of_several_classes_has_its_calibration():
+    graded = predictions_of([0, 1, 2, 2] * 5, np.full((20, 3), 1 / 3))
+    found = score(graded, classes=("a", "b", "c"), subset="test", threshold=HALF).calibration
+    assert found["brier_uncertainty c"] == 0.25
+    assert {name.split()[-1] for name in found} == {"a", "b", "c"}
+
+
+def test_scaled_predictions_keep_their_order_and_say_what_they_are_of():
+    drawn = many()
+    scaled = drawn.scaled(2.0)
+    assert (scaled.scans, scaled.patients) == (drawn.scans, drawn.patients)
+    assert np.array_equal(np.argsort(scaled.probabilities[:, 1]), np.argsort(drawn.probabilities[:, 1]))
+    assert drawn.scaled(1.0).probabilities is drawn.probabilities
 
 
 def test_a_notebook_shows_names_as_text():
@@ -284,6 +319,12 @@ def test_the_threshold_says_who_chose_it():
     assert choose_threshold(validation, by="specificity=1") == Threshold(pytest.approx(0.25), "specificity=1")
     three = dataclasses.replace(validation, probabilities=np.full((4, 3), 1 / 3))
     assert choose_threshold(three, by="validation").chosen_by == "likeliest"
+    assert choose_threshold(validation, by="0.3") == Threshold(0.3, "0.3")
+
+
+def test_a_threshold_says_whether_data_chose_it():
+    shown = [str(Threshold(0.25, by)) for by in ("half", "0.25", "likeliest", "cost=5:1")]
+    assert shown == ["0.250"] * 3 + ["0.250, chosen by cost=5:1 on the validation subset"]
 
 
 def test_the_names_of_classes_are_printed_as_they_are():

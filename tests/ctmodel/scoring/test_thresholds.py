@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctmodel.errors import ScoreError
-from ctmodel.scoring.thresholds import ThresholdRule, find_threshold, parse_threshold
+from ctmodel.errors import SettingsError
+from ctmodel.scoring.thresholds import find_threshold
+from ctmodel.settings import ThresholdRule, parse_threshold
 
 
 @st.composite
@@ -116,7 +117,7 @@ def test_a_cost_is_a_ratio():
     ],
 )
 def test_what_is_no_rule_is_refused_in_one_line(text):
-    with pytest.raises(ScoreError, match=r"expected a probability such as 0\.3, youden") as error:
+    with pytest.raises(SettingsError, match=r"expected half, a probability such as 0\.3, youden") as error:
         parse_threshold(text)
     assert "\n" not in str(error.value)
 

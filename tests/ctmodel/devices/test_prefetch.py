@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ctmodel.data.prefetch import mapped, started
+from ctmodel.devices.prefetch import mapped, started
 
 
 @given(st.lists(st.integers(), max_size=4))
