@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial, reduce
 from pathlib import Path
@@ -574,21 +575,46 @@ def augment(store: Path, scan: str, out: Path, augment: str, flip: bool, seed: i
 @click.argument("run", type=PATH)
 @click.argument("store", type=PATH, required=False)
 @options_of(EvaluationSettings, prevalence=NUMBER, by=COLUMN)
+@click.option("--null", type=click.IntRange(min=1), metavar="N", help="Also train the baselines on N permuted labels.")
+@click.option("--null-network", is_flag=True, help="Train the network on these too: N times its training.")
 @click.option("--keep", is_flag=True, help="Keep the threshold in RUN, for later evaluations and predictions.")
 @click.option("--all", "every", is_flag=True, help="Show all scores, as --json does.")
 @as_json
-def evaluate(run: Path, store: Path | None, keep: bool, every: bool, as_json: bool, **typed: Any) -> None:
+def evaluate(
+    run: Path,
+    store: Path | None,
+    null: int | None,
+    null_network: bool,
+    keep: bool,
+    every: bool,
+    as_json: bool,
+    **typed: Any,
+) -> None:
     """Score RUN on its own test subset, or on the labelled scans of another STORE.
 
     Scans whose patient or file was in the training or validation subset are left out. RUN is only changed by --keep.
     """
     settings = chosen(EvaluationSettings, typed)
+    if null_network and not null:
+        raise click.UsageError("--null-network needs the number of permutations: add --null N")
     own_process()
     found = training.evaluate(run, store, settings)
+    if null:
+        told = partial(say, err=True)
+        found = replace(found, null=training.permutation_test(found, null, network=null_network, say=told))
     show(found, as_json, lines=found.all_lines if every else None)
     if keep:
         training.keep_threshold(run, found.scores.threshold)
         say(f"{run}: keeps a threshold of {found.scores.threshold}", err=True)
+
+
+@ctmodel.command()
+@click.argument("runs", type=PATH, nargs=-1, required=True, metavar="RUN RUN...")
+@as_json
+def compare(runs: tuple[Path, ...], as_json: bool) -> None:
+    """Compare each RUN with the first one, and with its baselines, on the scans that all of them tested."""
+    own_process()
+    show(training.compare_runs(*runs, say=partial(say, err=True)), as_json)
 
 
 @ctmodel.command()

@@ -1,6 +1,8 @@
 from .data.batches import batches as batches
 from .data.dataset import dataset as dataset
 from .errors import CTModelError as CTModelError
+from .prediction.compare import compare_runs as compare_runs
+from .prediction.comparison import Comparison as Comparison
 from .prediction.evaluate import Evaluation as Evaluation
 from .prediction.evaluate import evaluate as evaluate
 from .prediction.evaluate import keep_threshold as keep_threshold
@@ -12,5 +14,6 @@ from .settings import FoldSettings as FoldSettings
 from .settings import TrainSettings as TrainSettings
 from .training.crossval import CrossvalResult as CrossvalResult
 from .training.crossval import cross_validate as cross_validate
+from .training.permutation import permutation_test as permutation_test
 from .training.train import RunResult as RunResult
 from .training.train import train as train

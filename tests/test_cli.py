@@ -288,6 +288,9 @@ WRONG = {
     "ctmodel evaluate missing --threshold best": (2, "expected half, a probability such as 0.3, youden"),
     "ctmodel evaluate missing --prevalence 5": (2, "prevalence: 5.0, expected more than 0 and less than 1"),
     "ctmodel train out.zarr --run run --threshold 2": (2, "threshold: '2', expected half"),
+    "ctmodel evaluate taken --null-network": (2, "add --null N"),
+    "ctmodel compare missing taken": (1, "missing"),
+    "ctmodel compare taken": (1, "expected two or more"),
     "ctmodel predict missing scan.nii": (1, "missing"),
     "ctmodel predict missing scan.nii --out mine.nii": (1, "mine.nii: exists already and is left alone"),
     "ctmodel predict missing scan.nii --out no/such.csv": (1, "its parent folder does not exist"),
@@ -335,6 +338,22 @@ def test_a_mistake_is_said_in_one_line_and_destroys_nothing(crowded, monkeypatch
     if code == 1:
         assert one_line(result).startswith("Error: ")
     assert snapshot(crowded) == before
+
+
+def test_runs_are_compared_as_a_table_or_as_json(type_in, tmp_path):
+    shutil.copytree(ROOT / "tests/data/version_0.1", tmp_path, dirs_exist_ok=True)
+    shutil.copytree("run", "same")
+    shown, told = type_in("ctmodel compare run same"), type_in("ctmodel compare run same --json")
+    assert (shown.exit_code, told.exit_code) == (0, 0)
+    assert "run 2 - run 1" in shown.stdout.splitlines()
+    assert json.loads(told.stdout)["n"] == 4
+
+
+def test_scores_on_permuted_labels_are_shown_on_request(type_in, tmp_path):
+    shutil.copytree(ROOT / "tests/data/version_0.1", tmp_path, dirs_exist_ok=True)
+    told = type_in("ctmodel evaluate run --null 3 --json")
+    assert told.exit_code == 0
+    assert json.loads(told.stdout)["null"]["scores"]["metadata"]["log_loss"]["p"] in (0.25, 0.5, 0.75, 1)
 
 
 def test_a_locked_target_is_said(raw, type_in):

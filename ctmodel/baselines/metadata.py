@@ -68,8 +68,8 @@ def describe_records(store: Store, rows: np.ndarray) -> np.ndarray:
     -------
     (n, k) float64 array
         Spacing and shape of the source along canonical axes, its non-finite voxels and its padding, the lowest and
-        the 1 % quantile of its HU, its orientation, and the columns of the label table that are about the scanner;
-        categories as 0 and 1.
+        the 1 % quantile of its HU, its orientation, its orientation and lowest HU as one kind, as scanners differ in
+        both, and the columns of the label table that are about the scanner; categories as 0 and 1.
     """
     records = [store.records[row] for row in rows.tolist()]
     grids = [VoxelGrid(record.source_shape, np.array(record.source_affine)) for record in records]
@@ -80,10 +80,15 @@ def describe_records(store: Store, rows: np.ndarray) -> np.ndarray:
         np.log1p([max(0, record.padding) for record in records]),
         *np.array([record.hu_quantile[:2] for record in records]).reshape(-1, 2).T,
         *_categories([grid.orientation for grid in grids]),
+        *_categories([_kind_of_file(grid, record.hu_quantile[0]) for grid, record in zip(grids, records, strict=True)]),
     ]
     for name in scanner_columns(tuple(store.meta)):
         columns += _column(store.meta[name][rows])
     return np.stack(columns, axis=1) if len(rows) else np.empty((0, len(columns)))
+
+
+def _kind_of_file(grid: VoxelGrid, lowest_hu: float) -> str:
+    return f"{grid.orientation} {lowest_hu:.0f}"
 
 
 def scanner_columns(names: Sequence[str]) -> list[str]:

@@ -1,9 +1,13 @@
 """The scores of every baseline of a store, beside which a network's are read."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from ctmodel.baselines import metadata
+from ctmodel.baselines.chance import scores_by_chance
+from ctmodel.baselines.null import NullScores
+from ctmodel.scoring.comparison import Answers
 from ctmodel.scoring.folds import FoldScores
 from ctmodel.scoring.scores import Score, Scores
 
@@ -26,6 +30,8 @@ class BaselineScores:
         Of the same scans as a network's.
     failure : str or None
         Why there are no scores.
+    answers : Answers or None
+        What it said of the test subset; None where the scores were read from a file.
     """
 
     name: str
@@ -34,6 +40,7 @@ class BaselineScores:
     validation: Scores | None = None
     test: Scores | None = None
     failure: str | None = None
+    answers: Answers | None = field(default=None, repr=False, compare=False)
 
     @property
     def area(self) -> Score | None:
@@ -49,18 +56,30 @@ class Baselines:
     Attributes
     ----------
     baselines : tuple of BaselineScores
+    shortcut : Score or None
+        The AUROC of the metadata alone in a cross-validation of all labelled scans; None of too few scans, and in a
+        run of version 0.1.
     """
 
     baselines: tuple[BaselineScores, ...]
+    shortcut: Score | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain dictionaries and lists, ready for JSON."""
-        return {"baselines": [vars(one) | _by_subset(one) for one in self.baselines]}
+        entries = [vars(one) | _by_subset(one) for one in self.baselines]
+        for entry in entries:
+            del entry["answers"]
+        return {"baselines": entries, "shortcut": vars(self.shortcut) if self.shortcut else None}
 
     @classmethod
     def from_dict(cls, saved: dict[str, Any]) -> "Baselines":
         """Return the baselines that `to_dict` described."""
-        return cls(tuple(BaselineScores(**entry | _scores_of(entry)) for entry in saved["baselines"]))
+        baselines = tuple(BaselineScores(**entry | _scores_of(entry)) for entry in saved["baselines"])
+        return cls(baselines, Score(**saved["shortcut"]) if saved.get("shortcut") else None)
+
+    def answers(self) -> dict[str, Answers]:
+        """Return what each baseline that could be scored said of the test subset."""
+        return {baseline.name: baseline.answers for baseline in self.baselines if baseline.answers}
 
     def best(self) -> BaselineScores | None:
         """Return the baseline with the highest AUROC on the test subset, the first of several; None without one."""
@@ -78,13 +97,15 @@ class Baselines:
 
     def notes(self) -> list[str]:
         """Say what the baselines warn of: classes that the scanner alone gives away."""
-        for baseline in self.baselines:
-            if baseline.name == metadata.NAME and baseline.area and baseline.area.low > 0.5:
-                return [
-                    f"The metadata alone have an AUROC of {baseline.area.value:.2f}, with an interval above 0.5: the "
-                    "classes differ in their scanners or files, and a network may have learnt that."
-                ]
-        return []
+        of_metadata = next((one.area for one in self.baselines if one.name == metadata.NAME), None)
+        found, where = (self.shortcut, " in a cross-validation") if self.shortcut else (of_metadata, "")
+        if not found or found.low <= 0.5:
+            return []
+        return [
+            f"The metadata alone reach an AUROC of {found.value:.2f} ({found.low:.2f} to {found.high:.2f}){where} of "
+            f"{found.n} scans: the classes differ by scanner or file, and the score of a network may be a shortcut; "
+            "compare scans of one scanner."
+        ]
 
     def notes_about(self, network: Scores) -> list[str]:
         """Say that a network is worse than a baseline, if it is.
@@ -121,21 +142,46 @@ class Scored:
         What plain statistics score on the same scans.
     folds : FoldScores or None
         The scores of each fold and their means, of a cross-validation.
+    null : NullScores or None
+        What they come to on permuted labels, if that was asked for.
     """
 
     scores: Scores
     baselines: Baselines | None = None
     folds: FoldScores | None = None
+    null: NullScores | None = None
 
     def lines(self) -> list[str]:
-        """Return what the command prints: the network's scores, and those of folds and baselines below them."""
-        return [line for one in (self.scores, self.folds, self.baselines) if one for line in one.lines()]
+        """Return what the command prints: the network's scores, those of folds, and what there is without it."""
+        folds, baselines, null = (one.lines() if one else [] for one in (self.folds, self.baselines, self.null))
+        return [*self.scores.lines(), *folds, *self._lines_without(), *baselines, *null]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the network's scores, and those of folds and `baselines` beside them, ready for JSON."""
-        return self.scores.to_dict() | {
-            key: value for one in (self.folds, self.baselines) if one for key, value in one.to_dict().items()
-        }
+        """Return the network's scores, beside them those of folds, by `chance` and of `baselines`, ready for JSON."""
+        folds, baselines = (one.to_dict() if one else {} for one in (self.folds, self.baselines))
+        null = {"null": self.null.to_dict()} if self.null else {}
+        return self.scores.to_dict() | folds | {"chance": self.by_chance()} | baselines | null
+
+    def by_chance(self) -> dict[str, float]:
+        """Return what each score is without skill, where there is such a level."""
+        return scores_by_chance([sum(row) for row in self.scores.confusion])
+
+    def _lines_without(self) -> list[str]:
+        """Return a table: each score of the network, by chance, and of each baseline that knows anything."""
+        scored = [one for one in (self.baselines.baselines if self.baselines else ()) if one.test and one.n_features]
+        columns: dict[str, Mapping[str, Score | float]] = {"network": self.scores.scores, "chance": self.by_chance()}
+        columns |= {one.name: one.test.scores for one in scored if one.test}
+        names = [name for name in self.scores.scores if name in columns["chance"]]
+        width = max(map(len, names)) + 2
+        return [
+            "each score by chance, and of baselines that learnt from the same scans",
+            "  " + " " * width + "".join(f"{name:>{len(name) + 2}}" for name in columns),
+            *(
+                f"  {name.replace('_', ' '):<{width}}"
+                + "".join(f"{_number(column.get(name)):>{len(title) + 2}}" for title, column in columns.items())
+                for name in names
+            ),
+        ]
 
     def _repr_html_(self) -> str:
         """Return tables for a notebook."""
@@ -160,6 +206,11 @@ def _in_one_line(baseline: BaselineScores) -> str:
             said = f"{called} {_interval(baseline.test.scores[name])}  {said}"
     missing = f"  ({baseline.without} scans without features)" if baseline.without else ""
     return said + missing
+
+
+def _number(score: Score | float | None) -> str:
+    value = score.value if isinstance(score, Score) else score
+    return "-" if value is None else f"{value:.3f}"
 
 
 def _interval(score: Score) -> str:

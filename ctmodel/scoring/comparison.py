@@ -23,6 +23,30 @@ Statistic = Callable[[np.ndarray], np.ndarray]
 """From the weights of scans, (resamples, n), to the score of each resample."""
 
 
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """What one network said of some scans, and the class it called for each.
+
+    Attributes
+    ----------
+    predictions : Predictions
+    called : (n,) int array
+        Index into the classes.
+    """
+
+    predictions: Predictions
+    called: np.ndarray
+
+    @classmethod
+    def at(cls, predictions: Predictions, threshold: Threshold) -> "Answers":
+        """Call each scan from a threshold; of more than two classes the likeliest."""
+        return cls(predictions, metrics.predicted_classes(predictions.probabilities, threshold=threshold.value))
+
+    def taken(self, rows: np.ndarray) -> "Answers":
+        """Return the answers at some places, in that order."""
+        return Answers(self.predictions.taken(rows), self.called[rows])
+
+
 @dataclass(frozen=True)
 class Difference:
     """One score of two networks on the same scans.
@@ -58,22 +82,13 @@ class Difference:
         )
 
 
-def compare(
-    one: Predictions,
-    other: Predictions,
-    *,
-    thresholds: tuple[Threshold, Threshold],
-    n_resamples: int = N_RESAMPLES,
-    seed: int = 0,
-) -> tuple[Difference, ...]:
+def compare(one: Answers, other: Answers, *, n_resamples: int = N_RESAMPLES, seed: int = 0) -> tuple[Difference, ...]:
     """Compare two networks on the same scans.
 
     Parameters
     ----------
-    one, other : Predictions
-        Of the same scans, in any order.
-    thresholds : (Threshold, Threshold)
-        The operating threshold of each; more than two classes call the likeliest.
+    one, other : Answers
+        To the same scans, in any order.
     n_resamples : int
         Resamples of patients.
     seed : int
@@ -93,20 +108,14 @@ def compare(
         If the scans, their patients, classes or labels are not the same, or there are scans of one class only.
     """
     other = _in_order_of(one, other)
-    labels, patients = one.labels, np.unique(one.patients, return_inverse=True)[1]
+    labels, patients = one.predictions.labels, np.unique(one.predictions.patients, return_inverse=True)[1]
     if len(np.unique(labels)) < 2:
         raise ScoreError("comparison: scans of one class only, expected two classes or more; compare on more scans")
     _check_patients(labels, patients)
-    chances = one.probabilities, other.probabilities
-    called = [
-        metrics.predicted_classes(probabilities, threshold=threshold.value)
-        for probabilities, threshold in zip(chances, thresholds, strict=True)
-    ]
-    statistics = [
-        _statistics(labels, probabilities, calls) for probabilities, calls in zip(chances, called, strict=True)
-    ]
+    chances = one.predictions.probabilities, other.predictions.probabilities
+    statistics = [_statistics(labels, network.predictions.probabilities, network.called) for network in (one, other)]
     weights = resample_patients(labels, patients, n_resamples=n_resamples, seed=seed)
-    every_class = len(np.unique(labels)) == one.probabilities.shape[1]
+    every_class = len(np.unique(labels)) == chances[0].shape[1]
     areas = [_compare_areas(labels, *chances, patients)] if every_class else []
     return (*areas, *_compare_by_bootstrap(statistics[0], statistics[1], weights, labels, patients))
 
@@ -117,17 +126,13 @@ def _check_patients(labels: np.ndarray, patients: np.ndarray) -> None:
             raise ScoreError("comparison: one patient only of a class, expected two or more; compare on more scans")
 
 
-def compare_all(
-    networks: dict[str, Predictions], *, thresholds: dict[str, Threshold], seed: int = 0
-) -> dict[tuple[str, str], tuple[Difference, ...]]:
+def compare_all(networks: dict[str, Answers], *, seed: int = 0) -> dict[tuple[str, str], tuple[Difference, ...]]:
     """Compare every network with the first one, and adjust the p values of each score for their number.
 
     Parameters
     ----------
-    networks : dict of str to Predictions
-        Two or more, of the same scans.
-    thresholds : dict of str to Threshold
-        Of the same names.
+    networks : dict of str to Answers
+        Two or more, to the same scans.
     seed : int
 
     Returns
@@ -136,12 +141,11 @@ def compare_all(
         As `compare` returns, the first network being the other one.
     """
     first, *others = networks
-    found = {
-        (name, first): compare(
-            networks[name], networks[first], thresholds=(thresholds[name], thresholds[first]), seed=seed
-        )
-        for name in others
-    }
+    return adjust({(name, first): compare(networks[name], networks[first], seed=seed) for name in others})
+
+
+def adjust(found: dict[tuple[str, str], tuple[Difference, ...]]) -> dict[tuple[str, str], tuple[Difference, ...]]:
+    """Adjust the p values of each score for the number of comparisons that were made together."""
     adjusted = [holm([one.p for one in of_score]) for of_score in zip(*found.values(), strict=True)]
     return {
         names: tuple(replace(one, p_adjusted=p[place]) for one, p in zip(differences, adjusted, strict=True))
@@ -173,19 +177,21 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in adjusted]
 
 
-def _in_order_of(one: Predictions, other: Predictions) -> Predictions:
-    """Return the predictions of another network in the order of the first one's scans."""
-    place = {scan: row for row, scan in enumerate(other.scans)}
-    missing = sorted(set(one.scans) ^ set(other.scans))
+def _in_order_of(one: Answers, other: Answers) -> Answers:
+    """Return the answers of another network in the order of the first one's scans."""
+    ours, theirs = one.predictions, other.predictions
+    place = {scan: row for row, scan in enumerate(theirs.scans)}
+    missing = sorted(set(ours.scans) ^ set(theirs.scans))
     if missing:
         raise ScoreError(
             f"comparison: {len(missing)} scans are scored by one network only ({missing[0]}, ...), expected the same "
             "scans; compare networks of the same split"
         )
-    found = other.taken(np.array([place[scan] for scan in one.scans], dtype=int))
-    if not np.array_equal(found.labels, one.labels) or found.patients != one.patients:
+    found = other.taken(np.array([place[scan] for scan in ours.scans], dtype=int))
+    theirs = found.predictions
+    if not np.array_equal(theirs.labels, ours.labels) or theirs.patients != ours.patients:
         raise ScoreError("comparison: the labels or patients differ, expected the same; compare networks of one store")
-    if found.probabilities.shape != one.probabilities.shape:
+    if theirs.probabilities.shape != ours.probabilities.shape:
         raise ScoreError("comparison: the numbers of classes differ, expected the same; compare networks of one store")
     return found
 

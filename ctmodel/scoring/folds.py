@@ -21,6 +21,12 @@ from ctprep.text import html_table
 CROSS_VALIDATED = "cross-validated"
 """What is scored, of the scans of all folds together."""
 
+OF_THESE_NETWORKS = (
+    "The 95 % intervals are for other patients but these networks: in simulations with 40 to 1,000 patients they held "
+    "the AUROC of networks trained anew 84 to 97 times of 100."
+)
+"""What is noted of pooled scores: make bench-statistics."""
+
 FOLD_HEADER = ("fold", "scans", "patients", "AUROC", "log loss", "best epoch")
 
 
@@ -179,7 +185,7 @@ def score_pooled(
     Returns
     -------
     Scores
-        Its threshold is the mean of all.
+        Its threshold is the mean of all. A note says what its intervals do not cover.
     """
     pooled = pool(folds)
     called = called_of_pooled(folds, thresholds)
@@ -189,7 +195,7 @@ def score_pooled(
         classes=classes,
         subset=CROSS_VALIDATED,
         threshold=replace(thresholds[0], value=mean),
-        notes=notes,
+        notes=(*notes, OF_THESE_NETWORKS),
         prevalence=prevalence,
         ordered=ordered,
         called=called,

@@ -24,6 +24,7 @@ from ctmodel.errors import RunDamaged, RunMismatch, SettingsError, SplitError
 from ctmodel.run.crossval_folder import CrossvalRun
 from ctmodel.run.doubts import score_own_folds
 from ctmodel.run.history import EpochReport, FoldReport
+from ctmodel.run.predictions import write_baseline_predictions
 from ctmodel.run.records import CrossvalRecord, NetworkRecord, describe_store, split_rows
 from ctmodel.run.run_folder import Run, check_same_run
 from ctmodel.scoring import metrics
@@ -154,6 +155,7 @@ def cross_validate(
                 _train_fold(new_task(opened, held, split, own, one, **how), network)
                 say(f"{own.path.name}, {place} of {len(runs)}: {_in_one_line(own)}")
             baselines = pool_baselines(opened, splits, describe(), threshold=settings.threshold)
+            write_baseline_predictions(folder.path, baselines.answers(), classes=opened.classes)
             folder.write_baselines(baselines)
             _conclude(folder, runs, record)
     return CrossvalResult(

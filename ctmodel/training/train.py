@@ -28,6 +28,7 @@ from ctmodel.prediction.inference import load_predictor, predict_rows
 from ctmodel.run.checkpoint import save_checkpoint, save_weights
 from ctmodel.run.doubts import score_own
 from ctmodel.run.history import EpochReport, best_epoch
+from ctmodel.run.predictions import write_baseline_predictions
 from ctmodel.run.records import UNKNOWN_KERNELS, NetworkRecord, describe_store, fingerprint, split_rows
 from ctmodel.run.run_folder import Run, check_same_run
 from ctmodel.scoring import metrics
@@ -377,7 +378,9 @@ def _conclude(task: Task, loop: Loop) -> None:
     run.write_predictions(predictions, subsets=subsets.tolist(), called=called.tolist(), classes=store.classes)
     run.write_history(loop.history)  # its last epoch may have been interrupted before it was written
     write_curves(loop.history, run.curves)
-    run.write_baselines(score_baselines(store, task.split, task.describe(), threshold=task.settings.threshold))
+    baselines = score_baselines(store, task.split, task.describe(), threshold=task.settings.threshold)
+    write_baseline_predictions(run.path, baselines.answers(), classes=store.classes)
+    run.write_baselines(baselines)
     run.write_scores(score_own(run, validation=validation, test=test, classes=store.classes, threshold=threshold))
 
 

@@ -24,9 +24,10 @@ import numpy as np
 from scipy.optimize import brentq
 from scipy.special import expit, softmax
 from scipy.stats import norm
+from simulated_shortcuts import note_rate
 
 from ctmodel.scoring import metrics
-from ctmodel.scoring.comparison import compare
+from ctmodel.scoring.comparison import Answers, compare
 from ctmodel.scoring.diagnostic import (
     matthews_correlation,
     negative_likelihood_ratio,
@@ -36,7 +37,7 @@ from ctmodel.scoring.diagnostic import (
 )
 from ctmodel.scoring.folds import fold_auroc, mean_of_folds
 from ctmodel.scoring.further import MAX_FPR
-from ctmodel.scoring.intervals import auroc_interval
+from ctmodel.scoring.intervals import auroc_interval, placements
 from ctmodel.scoring.scores import Predictions, Score, Threshold, score
 
 RESULTS = Path(__file__).with_name("STATISTICS.md")
@@ -165,7 +166,7 @@ def draw_grades(random: np.random.Generator, *, n: int, area: float, scans_each:
 
 def coverage_of_grades(random: np.random.Generator, trials: int, *, n: int, area: float, scans_each: int) -> Found:
     """Return how often the interval of each score of three grades holds that of 300,000 scans."""
-    how = {"classes": ("a", "b", "c"), "part": "test", "threshold": HALF, "ordered": True}
+    how = {"classes": ("a", "b", "c"), "subset": "test", "threshold": HALF, "ordered": True}
     many = score(draw_grades(np.random.default_rng(1), n=300_000, area=area, scans_each=1), **how).all_scores()
     truth = {name: entry.value for name, entry in many.items()}
     found: Found = {name: [0, 0] for name in truth}
@@ -218,10 +219,44 @@ def rejections(
     found: Found = {}
     for _ in range(trials):
         one, other = draw(random, n=n, share=share, areas=areas, scans_each=scans_each)
-        for difference in compare(one, other, thresholds=(HALF, HALF), n_resamples=N_RESAMPLES):
+        for difference in compare(Answers.at(one, HALF), Answers.at(other, HALF), n_resamples=N_RESAMPLES):
             counts = found.setdefault(difference.score, [0, 0])
             counts[0] += difference.p < 0.05
             counts[1] += 1
+    return found
+
+
+def power(random: np.random.Generator, trials: int, **how: Any) -> Found:
+    """Return how often two networks that differ are found to, and how often the theory of large samples says."""
+    found = rejections(random, trials, **how)
+    expected = power_by_theory(n=how["n"], share=how["share"], areas=how["areas"])
+    return found | {f"{name}, by theory": [round(trials * rate), trials] for name, rate in expected.items()}
+
+
+def power_by_theory(*, n: int, share: float, areas: Sequence[float]) -> dict[str, float]:
+    """Return the power of a normal test at 5 %, with the variances within classes of 200,000 scans.
+
+    Of the AUROC those of placements (DeLong and others 1988), of the other scores those of the scans' own values.
+    """
+    large = 200_000
+    one, other = draw(np.random.default_rng(1), n=large, share=0.5, areas=areas, scans_each=1)
+    positive, sizes = one.labels == 1, {1: n * share, 0: n * (1 - share)}
+    values = {"accuracy": [], "brier": [], "log_loss": []}  # type: dict[str, list[np.ndarray]]
+    placed = [placements(said.probabilities[positive, 1], said.probabilities[~positive, 1]) for said in (one, other)]
+    for said in (one, other):
+        values["accuracy"].append((said.probabilities[:, 1] >= 0.5) == positive)
+        values["brier"].append(metrics.brier_scores(said.labels, said.probabilities))
+        values["log_loss"].append(metrics.log_losses(said.labels, said.probabilities))
+    by_class = {"auroc": {1: placed[0][0] - placed[1][0], 0: placed[0][1] - placed[1][1]}}
+    for name, (ours, theirs) in values.items():
+        difference = ours.astype(float) - theirs
+        by_class[name] = {1: difference[positive], 0: difference[~positive]}
+    found = {}
+    for name, groups in by_class.items():
+        weights = {1: 1.0, 0: 1.0} if name == "auroc" else {1: share, 0: 1 - share}
+        variance = sum(weights[label] ** 2 * groups[label].var() / sizes[label] for label in (0, 1))
+        value = groups[1].mean() if name == "auroc" else sum(weights[label] * groups[label].mean() for label in (0, 1))
+        found[name] = float(norm.cdf(abs(value) / np.sqrt(variance) - norm.ppf(0.975)))
     return found
 
 
@@ -231,7 +266,8 @@ Cell = tuple[str, Callable[..., Found], int, dict[str, Any]]
 def cells(trials: int) -> Iterator[Cell]:
     """Name every simulated experiment: its table, its function, its trials and its arguments."""
     for n, share, area, each in product(PATIENTS, SHARES, AREAS, SCANS_EACH):
-        yield "two", coverage_of_two, trials, {"n": n, "share": share, "area": area, "scans_each": each}
+        how = {"n": n, "share": share, "area": area, "scans_each": each}
+        yield "two", coverage_of_two, trials // 4 if n == 1000 else trials, how
     for share, area in product(SHARES, AREAS):
         yield (
             "cohort",
@@ -240,17 +276,21 @@ def cells(trials: int) -> Iterator[Cell]:
             {"n": 140, "share": share, "area": area, "scans_each": 1, "fixed": False},
         )
     for n, area, each in product((42, 141), AREAS[1:], SCANS_EACH):
-        yield "grades", coverage_of_grades, trials, {"n": n, "area": area, "scans_each": each}
+        fewer = trials // 4
+        yield "grades", coverage_of_grades, fewer, {"n": n, "area": area, "scans_each": each}
     for n, area in product((40, 140, 1000), AREAS[1:]):
-        yield "folds", coverage_of_folds, trials, {"n": n, "area": area}
+        yield "folds", coverage_of_folds, trials // 4, {"n": n, "area": area}
     for n, each, share, area in [*product((40, 140), (1,), SHARES, AREAS), *product((40,), (3,), SHARES, AREAS)]:
         yield "size", rejections, trials, {"n": n, "share": share, "areas": (area, area), "scans_each": each}
     for share, area in product(SHARES, AREAS):
         fewer = trials // 4
         yield "size", rejections, fewer, {"n": 1000, "share": share, "areas": (area, area), "scans_each": 1}
     for n, share in product(PATIENTS, SHARES):
-        fewer = trials // 4
-        yield "power", rejections, fewer, {"n": n, "share": share, "areas": (0.85, 0.75), "scans_each": 1}
+        fewer = trials // 4 if n == 1000 else trials
+        yield "power", power, fewer, {"n": n, "share": share, "areas": (0.85, 0.75), "scans_each": 1}
+    for confound, table in product((0.0, 0.3, 0.6, 1.0), (False, True)):
+        cohorts = trials // 2 if confound == 0 else trials // 10
+        yield "shortcuts", note_rate, cohorts, {"n": 140, "confound": confound, "table": table}
 
 
 def kept_as(cell: Cell, folder: Path) -> Path:
@@ -279,6 +319,7 @@ TABLES = {
     "folds": "Five-fold cross-validation of a discriminant: the AUROC expected of a network trained anew",
     "size": "Comparison of two networks that are equally good: how often, in per cent, p is below 0.05",
     "power": "Comparison of a network with an AUROC of 0.85 to one of 0.75: how often, in per cent, p is below 0.05",
+    "shortcuts": "Cohorts of phantoms: how often, in per cent, a note says that the metadata give the classes away",
 }
 
 
@@ -290,7 +331,7 @@ def report(found: list[tuple[Cell, Found]]) -> str:
         "Written by `make bench-statistics`. A column is a number of patients, the ratio of negatives to positives,",
         "and the scans of each patient; an entry is the range over AUROCs of "
         f"{', '.join(map(str, AREAS))}. What is undefined in an experiment is not",
-        "counted. With 2,000 experiments an entry of 95 is right to 1, one of 5 to 1.",
+        "counted. With 2,000 experiments an entry of 95 is right to 1, one of 5 to 1; with 500 to 2.",
     ]
     for table, title in TABLES.items():
         of_table = [(cell, counts) for cell, counts in found if cell[0] == table]
@@ -314,7 +355,10 @@ def _column(cell: Cell) -> str:
     _, _, trials, how = cell
     ratio = {0.5: "1:1", 0.1: "9:1"}.get(how.get("share"))
     scans = f"{how['scans_each']} scan" + "s" * (how["scans_each"] > 1) if "scans_each" in how else None
-    return ", ".join(filter(None, [f"{how['n']} patients", ratio, scans, f"{trials:,} times"]))
+    counted = f"{how['n']} scans" if "confound" in how else f"{how['n']} patients"
+    confound = f"confound {how['confound']}" if "confound" in how else None
+    table = {True: "scanners in the table", False: "files only", None: None}[how.get("table")]
+    return ", ".join(filter(None, [counted, ratio, scans, confound, table, f"{trials:,} times"]))
 
 
 def _range(values: list[float]) -> str:

@@ -52,6 +52,23 @@ def test_many_categories_are_bounded(store):
     assert describe_records(replace(store, meta={"station": names}), rows_of(store)).shape[1] == plain + MAX_CATEGORIES
 
 
+def test_orientation_and_lowest_value_together_are_a_kind_of_file(store):
+    """Which differs between scanners that share one of them."""
+    records = [
+        replace(
+            record,
+            source_affine=np.diag([(-1.0) ** (row % 2), 1, 1, 1]),
+            hu_quantile=(-1000.0 * (1 + row // 2 % 2),) * 11,
+        )
+        for row, record in enumerate(store.records[row] for row in range(8))
+    ]
+    described = describe_records(replace(store, records=records), np.arange(8))
+    kinds = described[:, -4:]
+    assert kinds.sum(axis=1).tolist() == [1] * 8
+    assert np.argmax(kinds, axis=1)[:4].tolist() == np.argmax(kinds, axis=1)[4:].tolist()
+    assert len(set(np.argmax(kinds, axis=1)[:4].tolist())) == 4
+
+
 @pytest.mark.parametrize("name", ["manufacturer", "Slice thickness", "kernel_name", "KVP", "meta_site"])
 def test_columns_about_the_scanner_are_known(name):
     assert scanner_columns([name]) == [name]

@@ -6,7 +6,7 @@ from sklearn.metrics import roc_auc_score
 
 from ctmodel.baselines.classifier import fit
 from ctmodel.baselines.results import Baselines
-from ctmodel.baselines.score import describe_rows, score_baselines
+from ctmodel.baselines.score import describe_rows, find_shortcut, score_baselines
 from ctmodel.data.batches import open_volumes
 from ctmodel.data.split import Split, split_by_shares
 from ctmodel.scoring.scores import Score
@@ -139,4 +139,48 @@ def test_metadata_that_tell_the_classes_apart_are_a_warning(opened):
     store, reader = opened
     scanners = np.where(store.labels == 1, "A", "B")
     confounded = score_of(replace(store, meta={"scanner": scanners}), reader, split_of(store, test=0.5))
-    assert confounded.notes()[0].startswith("The metadata alone have an AUROC of 1.00")
+    assert confounded.notes()[0].startswith("The metadata alone reach an AUROC of 1.00 (")
+
+
+def told_of(labels, strength, seed=0):
+    """Features of which one tells a class by as many standard deviations, and nine tell nothing."""
+    features = np.random.default_rng(seed).normal(size=(len(labels), 10))
+    features[:, 0] += strength * labels
+    return features
+
+
+def test_a_cross_validation_finds_a_shortcut_that_a_test_subset_is_too_small_for():
+    labels, patients = np.arange(140) % 2, [f"p{row}" for row in range(140)]
+    found = find_shortcut(told_of(labels, 1.2), labels, patients, classes=("a", "b"))
+    assert (found.n, found.patients) == (140, 140)
+    assert found.low > 0.5
+    assert "in a cross-validation of 140 scans" in Baselines((), found).notes()[0]
+
+
+def test_metadata_that_tell_nothing_are_a_shortcut_in_few_cohorts():
+    labels, patients = np.arange(140) % 2, [f"p{row}" for row in range(140)]
+    found = [find_shortcut(told_of(labels, 0, seed), labels, patients, classes=("a", "b")) for seed in range(60)]
+    assert sum(one.low > 0.5 for one in found) <= 5
+
+
+def test_scans_of_a_patient_are_in_one_fold():
+    """Features that name the patient, and nothing else, tell nothing of others."""
+    patients = np.repeat(np.arange(60), 3)
+    random = np.random.default_rng(0)
+    labels, features = random.permutation(np.arange(60) % 2)[patients], random.normal(size=(60, 10))[patients]
+    found = find_shortcut(features, labels, patients.astype(str).tolist(), classes=("a", "b"))
+    assert found.patients == 60
+    assert found.low < 0.5
+
+
+def test_several_classes_have_a_mean_and_few_patients_none():
+    labels, patients = np.arange(150) % 3, [f"p{row}" for row in range(150)]
+    assert find_shortcut(told_of(labels, 2), labels, patients, classes="abc").low > 0.5
+    assert find_shortcut(told_of(labels[:39], 2), labels[:39], patients[:39], classes="abc") is None
+
+
+def test_a_cross_validated_auroc_comes_back_from_json(scored):
+    with_one = replace(scored, shortcut=Score(0.7, 0.6, 0.8, n=140, patients=140))
+    assert Baselines.from_dict(with_one.to_dict()) == with_one
+    older = {"baselines": with_one.to_dict()["baselines"]}
+    assert Baselines.from_dict(older).shortcut is None

@@ -5,14 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 from scipy.special import expit
+from scipy.stats import t
 from sklearn import metrics as oracle
 
 from ctmodel.errors import ScoreError
 from ctmodel.scoring import comparison
-from ctmodel.scoring.comparison import compare, compare_all, holm
+from ctmodel.scoring.comparison import Answers, compare_all, holm
 from ctmodel.scoring.scores import Predictions, Threshold
 
-HALVES = (Threshold(0.5, "half"), Threshold(0.5, "half"))
+HALF = Threshold(0.5, "half")
 # Albumin, total protein, K-G score and whether surgery helps, of ovarian cancer patients (DeLong, DeLong and
 # Clarke-Pearson 1988), as the manual of SAS/STAT has them.
 OVARIAN = """
@@ -27,6 +28,10 @@ OVARIAN = """
 def predictions(labels, chances, patients=None) -> Predictions:
     names = tuple(f"s{row}" for row in range(len(labels)))
     return Predictions(names, tuple(patients or names), np.array(labels), np.stack([1 - chances, chances], axis=1))
+
+
+def compare(one: Predictions, other: Predictions, **how):
+    return comparison.compare(Answers.at(one, HALF), Answers.at(other, HALF), **how)
 
 
 def two_networks(*, n=80, gain=0.0, scans_each=1, seed=0):
@@ -47,30 +52,49 @@ def by_name(differences):
     return {one.score: one for one in differences}
 
 
-def test_the_areas_of_ovarian_cancer_tests_differ_as_published():
+def delong(labels, one, other):
+    """Return the difference of two AUROCs and its variance by the formulas of the paper, pair by pair."""
+    placements = []
+    for scores in (one, other):
+        positives, negatives = scores[labels == 1], scores[labels == 0]
+        kernel = np.array([[(x > y) + (x == y) / 2 for y in negatives] for x in positives], dtype=float)
+        placements.append((kernel.mean(axis=1), kernel.mean(axis=0), kernel.mean()))
+    (of_positives, of_negatives, area), (others_positives, others_negatives, others_area) = placements
+
+    def covariance(x, y, x_area, y_area):
+        return sum((a - x_area) * (b - y_area) for a, b in zip(x, y, strict=True)) / (len(x) - 1)
+
+    variance = 0.0
+    for x, y, n in (
+        (of_positives, others_positives, np.sum(labels == 1)),
+        (of_negatives, others_negatives, np.sum(labels == 0)),
+    ):
+        s = (covariance(x, x, area, area), covariance(y, y, others_area, others_area))
+        variance += (s[0] + s[1] - 2 * covariance(x, y, area, others_area)) / n
+    return area, others_area, variance
+
+
+@pytest.mark.parametrize("pair", [("albumin", "score"), ("protein", "score"), ("albumin", "protein")])
+def test_the_areas_of_ovarian_cancer_tests_differ_by_the_formula_of_delong(pair):
     albumin, protein, score, labels = np.array(OVARIAN.split(), dtype=float).reshape(-1, 4).T
     scores = {"albumin": albumin / 10, "protein": protein / 10, "score": 1 - score / 10}
-    networks = {name: predictions(labels.astype(int), chances) for name, chances in scores.items()}
-
-    def found(one, other):
-        return by_name(compare(networks[one], networks[other], thresholds=HALVES, n_resamples=10))["auroc"]
-
-    one = found("albumin", "score")
-    assert (one.one, one.other) == pytest.approx((0.7366, 0.7258), abs=5e-5)
-    assert one.value == pytest.approx(0.0108, abs=5e-5)
-    # the standard errors are the manual's; its intervals are normal ones, and ours Student's
-    error, protein_error = 0.0953, 0.1046
-    assert 1.96 * error < one.high - one.value < 2.2 * error
-    other = found("protein", "score")
-    assert other.value == pytest.approx(-0.0780, abs=5e-5)
-    assert 1.96 * protein_error < other.high - other.value < 2.2 * protein_error
-    assert one.p == pytest.approx(0.9102, abs=0.005)
-    assert other.p == pytest.approx(0.4561, abs=0.02)
+    one, other = (scores[name] for name in pair)
+    area, others_area, variance = delong(labels, one, other)
+    labels = labels.astype(int)
+    (found,) = [
+        entry for entry in compare(predictions(labels, one), predictions(labels, other)) if "auroc" in entry.score
+    ]
+    assert (found.one, found.other) == pytest.approx((area, others_area))
+    # Welch's freedom lies between that of the smaller group and that of both
+    n = min(np.sum(labels == 1), np.sum(labels == 0))
+    half, z = (found.high - found.low) / 2, abs(found.value) / np.sqrt(variance)
+    assert t.ppf(0.975, len(labels) - 2) <= half / np.sqrt(variance) <= t.ppf(0.975, n - 1)
+    assert 2 * t.sf(z, len(labels) - 2) <= found.p <= 2 * t.sf(z, n - 1)
 
 
 def test_the_scores_compared_are_those_of_scikit_learn():
     one, other = two_networks()
-    found = by_name(compare(one, other, thresholds=HALVES, n_resamples=10))
+    found = by_name(compare(one, other, n_resamples=10))
     chances, called = one.probabilities[:, 1], one.probabilities[:, 1] >= 0.5
     assert {name: difference.one for name, difference in found.items()} == pytest.approx(
         {
@@ -88,12 +112,12 @@ def test_the_scores_compared_are_those_of_scikit_learn():
 
 def test_a_network_does_not_differ_from_itself():
     one, _ = two_networks()
-    for difference in compare(one, one, thresholds=HALVES):
+    for difference in compare(one, one):
         assert (difference.value, difference.low, difference.high, difference.p) == (0, 0, 0, 1)
 
 
 def test_a_better_network_is_found_better_by_every_score():
-    found = compare(*two_networks(n=400, gain=1.5), thresholds=HALVES)
+    found = compare(*two_networks(n=400, gain=1.5))
     assert all(difference.p < 0.01 for difference in found)
     assert all(difference.low > 0 for difference in found if difference.score not in ("brier", "log_loss"))
     assert all(difference.high < 0 for difference in found if difference.score in ("brier", "log_loss"))
@@ -102,31 +126,28 @@ def test_a_better_network_is_found_better_by_every_score():
 def test_the_order_of_scans_does_not_matter():
     one, other = two_networks()
     shuffled = other.taken(np.random.default_rng(1).permutation(len(other.scans)))
-    assert compare(one, shuffled, thresholds=HALVES) == compare(one, other, thresholds=HALVES)
+    assert compare(one, shuffled) == compare(one, other)
 
 
 def test_swapped_networks_have_mirrored_differences():
     one, other = two_networks(gain=0.5)
-    for forth, back in zip(compare(one, other, thresholds=HALVES), compare(other, one, thresholds=HALVES), strict=True):
+    for forth, back in zip(compare(one, other), compare(other, one), strict=True):
         assert (forth.value, forth.low, forth.high) == pytest.approx((-back.value, -back.high, -back.low))
         assert forth.p == pytest.approx(back.p)
 
 
 def test_copies_of_a_scan_do_not_make_a_difference_surer():
-    once = compare(*two_networks(gain=0.5), thresholds=HALVES)
+    once = compare(*two_networks(gain=0.5))
     copied = [network.taken(np.repeat(np.arange(80), 3)) for network in two_networks(gain=0.5)]
     copied = [dataclasses.replace(network, scans=tuple(map(str, range(240)))) for network in copied]
-    for one, copies in zip(once, compare(*copied, thresholds=HALVES), strict=True):
+    for one, copies in zip(once, compare(*copied), strict=True):
         assert copies.value == pytest.approx(one.value)
         assert copies.high - copies.low == pytest.approx(one.high - one.low, rel=0.1), one.score
 
 
 @pytest.mark.parametrize("scans_each", [1, 3])
 def test_equal_networks_are_found_to_differ_1_time_of_20(scans_each):
-    found = [
-        compare(*two_networks(n=40, scans_each=scans_each, seed=seed), thresholds=HALVES, n_resamples=200)
-        for seed in range(200)
-    ]
+    found = [compare(*two_networks(n=40, scans_each=scans_each, seed=seed), n_resamples=200) for seed in range(200)]
     for place, one in enumerate(found[0]):
         rate = np.mean([differences[place].p < 0.05 for differences in found])
         assert 0.005 <= rate <= 0.1, one.score
@@ -141,7 +162,7 @@ def test_several_classes_are_compared_by_their_macro_auroc():
         probabilities = generator.dirichlet(np.ones(3), 90) + strength * np.eye(3)[labels]
         return Predictions(names, names, labels, probabilities / probabilities.sum(axis=1, keepdims=True))
 
-    found = by_name(compare(network(1.0), network(0.1), thresholds=HALVES))
+    found = by_name(compare(network(1.0), network(0.1)))
     assert set(found) == {"macro_auroc", "accuracy", "balanced_accuracy", "brier", "log_loss"}
     assert all(one.p < 0.05 for one in found.values())
 
@@ -158,7 +179,7 @@ def test_several_networks_are_compared_with_the_first_and_adjusted():
     third = two_networks(seed=1)[0]
     third = dataclasses.replace(third, labels=first.labels)
     names = {"a": first, "b": second, "c": third}
-    found = compare_all(names, thresholds=dict.fromkeys(names, HALVES[0]))
+    found = compare_all({name: Answers.at(network, HALF) for name, network in names.items()})
     assert list(found) == [("b", "a"), ("c", "a")]
     for one, other in zip(*found.values(), strict=True):
         assert [one.p_adjusted, other.p_adjusted] == holm([one.p, other.p])
@@ -174,10 +195,10 @@ def test_what_cannot_be_compared_is_refused():
     one, other = two_networks()
     few = np.arange(40)
     with pytest.raises(ScoreError, match="40 scans are scored by one network only"):
-        compare(one, other.taken(few), thresholds=HALVES)
+        compare(one, other.taken(few))
     with pytest.raises(ScoreError, match="labels or patients differ"):
-        compare(one, dataclasses.replace(other, labels=1 - other.labels), thresholds=HALVES)
+        compare(one, dataclasses.replace(other, labels=1 - other.labels))
     with pytest.raises(ScoreError, match="one class only"):
-        compare(*(network.taken(few[::2]) for network in (one, other)), thresholds=HALVES)
+        compare(*(network.taken(few[::2]) for network in (one, other)))
     with pytest.raises(ScoreError, match="one patient only of a class"):
-        compare(*(network.taken(np.array([0, 1, 3, 5])) for network in (one, other)), thresholds=HALVES)
+        compare(*(network.taken(np.array([0, 1, 3, 5])) for network in (one, other)))

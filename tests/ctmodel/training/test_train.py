@@ -85,6 +85,7 @@ def test_a_run_holds_all_that_it_promises(finished, store_path):
         "history.csv",
         "baselines.json",
         "calibration.json",
+        "baseline_predictions.csv",
         "curves.png",
         "predictions.csv",
         "scores.json",
