@@ -641,3 +641,20 @@ def predict(run: Path, scans: tuple[Path, ...], out: Path | None, as_json: bool,
         say(f"{out}: {len(predictions) - n_rejected} scans predicted, {n_rejected} rejected", err=as_json)
     if n_rejected:
         sys.exit(EXIT_REJECTED)
+
+
+@ctmodel.command()
+@click.argument("run", type=PATH)
+@click.option("--out", type=PATH, help="Folder for the card and its figures.  [default: RUN]")
+@click.option(
+    "--format",
+    "formats",
+    type=click.Choice(("png,svg", "png", "svg")),
+    default="png,svg",
+    show_default=True,
+    help="Formats of the figures.",
+)
+@as_json
+def report(run: Path, out: Path | None, formats: str, as_json: bool) -> None:
+    """Write a model card of RUN and its figures: card.md, and the folder figures."""
+    show(training.report(run, out, formats=formats.split(",")), as_json)

@@ -17,3 +17,5 @@ from .training.crossval import cross_validate as cross_validate
 from .training.permutation import permutation_test as permutation_test
 from .training.train import RunResult as RunResult
 from .training.train import train as train
+from .views.report import Report as Report
+from .views.report import report as report

@@ -294,6 +294,9 @@ WRONG = {
     "ctmodel predict missing scan.nii": (1, "missing"),
     "ctmodel predict missing scan.nii --out mine.nii": (1, "mine.nii: exists already and is left alone"),
     "ctmodel predict missing scan.nii --out no/such.csv": (1, "its parent folder does not exist"),
+    "ctmodel report missing": (1, "is not a run"),
+    "ctmodel report taken": (1, "taken"),
+    "ctmodel report taken --format gif": (2, "is not one of"),
     "ctmodel predict taken": (2, "Missing argument"),
 }
 

@@ -36,7 +36,7 @@ from ctmodel.scoring.calibration import fit_temperature
 from ctmodel.scoring.scores import Predictions, Scores, choose_threshold
 from ctmodel.settings import Execution, TrainSettings
 from ctmodel.training.loop import Loop, Task
-from ctmodel.views.plots import write_curves
+from ctmodel.views.learning import write_learning_curves
 from ctprep.store.store import Store
 
 TRAINED, RESUMED, ALREADY_FINISHED = "trained", "resumed", "already finished"
@@ -377,10 +377,10 @@ def _conclude(task: Task, loop: Loop) -> None:
     called = metrics.predicted_classes(predictions.probabilities, threshold=threshold.value)
     run.write_predictions(predictions, subsets=subsets.tolist(), called=called.tolist(), classes=store.classes)
     run.write_history(loop.history)  # its last epoch may have been interrupted before it was written
-    write_curves(loop.history, run.curves)
     baselines = score_baselines(store, task.split, task.describe(), threshold=task.settings.threshold)
     write_baseline_predictions(run.path, baselines.answers(), classes=store.classes)
     run.write_baselines(baselines)
+    write_learning_curves(loop.history, run.curves, n_classes=len(store.classes), baselines=baselines)
     run.write_scores(score_own(run, validation=validation, test=test, classes=store.classes, threshold=threshold))
 
 
