@@ -443,8 +443,6 @@ def convert(raw: Path, out: Path, as_json: bool, allow_rejected: bool, **typed: 
         say(f"note: {note}", err=True)
     for rejection in done.rejected:
         say(str(rejection), err=True)
-    for note in done.notes:
-        say(f"note: {note}", err=True)
     say(json.dumps(done.to_dict()) if as_json else str(done))
     if done.rejected and not allow_rejected:
         sys.exit(EXIT_REJECTED)

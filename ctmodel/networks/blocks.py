@@ -16,6 +16,24 @@ def normalized(x: Any) -> Any:
     return keras.layers.BatchNormalization(momentum=BATCH_NORM_MOMENTUM, synchronized=is_shared)(x)
 
 
+class Standardized(keras.layers.BatchNormalization):
+    """Standardizes by moving statistics, in training too: those of a batch of eight are a guess.
+
+    So it learns from the numbers that it later predicts from.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        is_shared = tf.distribute.get_strategy().num_replicas_in_sync > 1
+        fixed = {"momentum": BATCH_NORM_MOMENTUM, "center": False, "scale": False, "synchronized": is_shared}
+        super().__init__(**fixed | kwargs)
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """Return (n, features) of about mean 0 and variance 1; training moves the statistics first."""
+        if training:
+            super().call(inputs, training=True)
+        return super().call(inputs, training=False)
+
+
 class Dropout(keras.layers.Dropout):
     """Drops the same of a scan, on however many replicas its batch is: each draws for all, and takes its own part."""
 

@@ -25,6 +25,9 @@ layers = keras.layers
 # name -> (builder of features, the smallest axis in voxels that its halvings leave something of)
 NETWORKS: dict[str, tuple[Callable, int]] = {"compact": (compact, 8), "founding": (founding, 16), "lungs": (lungs, 8)}
 
+START = {"lungs": "zeros"}
+"""How the weights of the last layer start, where nothing before it is learned; elsewhere as Keras draws them."""
+
 
 def build(name: str, input_shape: tuple[int, ...], n_classes: int, precision: str = "float32") -> keras.Model:
     """Build a network with fresh weights.
@@ -62,7 +65,7 @@ def build(name: str, input_shape: tuple[int, ...], n_classes: int, precision: st
     _check_size(name, tuple(input_shape), smallest)
     with layers_of(precision):
         inputs = keras.Input(shape=(*input_shape, 1), name="volume", dtype=keras.config.floatx())
-        model = keras.Model(inputs, _head(builder(inputs), n_classes), name=name)
+        model = keras.Model(inputs, _head(builder(inputs), n_classes, start=START.get(name)), name=name)
     _number_layers(model)
     return model
 
@@ -97,10 +100,16 @@ def _check_size(name: str, shape: tuple[int, ...], smallest: int) -> None:
         )
 
 
-def _head(features: Any, n_classes: int) -> Any:
+def _head(features: Any, n_classes: int, *, start: str | None = None) -> Any:
     """Map features to class probabilities, which are float32 at any precision: a sum of eight bits is seldom 1."""
     units, activation = (1, "sigmoid") if n_classes == 2 else (n_classes, "softmax")
-    return layers.Dense(units, activation=activation, dtype=keras.config.floatx(), name="probability")(features)
+    return layers.Dense(
+        units,
+        activation=activation,
+        kernel_initializer=start or "glorot_uniform",
+        dtype=keras.config.floatx(),
+        name="probability",
+    )(features)
 
 
 def class_probabilities(outputs: Any) -> np.ndarray:

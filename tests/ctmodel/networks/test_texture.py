@@ -39,7 +39,7 @@ def test_the_lungs_are_those_that_ctprep_finds(phantoms):
     volumes, expected = phantoms
     found = texture.lungs_of(tf.constant(volumes)).numpy() > 0
     for ours, theirs in zip(found, expected):
-        assert 2 * (ours & theirs).sum() / (ours.sum() + theirs.sum()) > 0.85
+        assert 2 * (ours & theirs).sum() / (ours.sum() + theirs.sum()) > 0.95
 
 
 def test_the_lungs_of_a_cropped_volume_are_found_too(tmp_path):
@@ -65,6 +65,25 @@ def test_air_around_the_body_is_no_lung():
     assert found.sum() > 0.95 * lung.sum()  # but its edges
 
 
+def test_windpipe_and_bowel_gas_are_no_lung():
+    body = np.zeros((1, *SHAPE), np.float32)
+    body[:, 6:58, 8:56] = 0.75
+    body[:, 12:27, 16:48, 8:26] = body[:, 37:52, 16:48, 8:26] = 0.1
+    only_lungs = texture.lungs_of(tf.constant(body)).numpy()
+    body[:, 30:33, 28:31, 16:] = 0.0  # a windpipe
+    body[:, 20:44, 20:40, 1:5] = 0.0  # gas in the bowel
+    found = texture.lungs_of(tf.constant(body)).numpy()
+    np.testing.assert_array_equal(found, only_lungs)
+
+
+def test_depth_is_scipy_s_distance_up_to_the_deepest():
+    lungs = ndimage.binary_dilation(noise(shape=(24, 20, 16)) < 0.004, np.ones((1, 3, 3, 3)), iterations=4)
+    found = texture.depth_of(tf.constant(lungs.astype(np.float32))).numpy()
+    expected = [ndimage.distance_transform_edt(one, sampling=(1, 1, texture.THICKNESS)) for one in lungs]
+    np.testing.assert_allclose(found, np.minimum(expected, texture.MAX_DEPTH), atol=1e-6)
+    assert found.max() > 4  # and what is compared is not only a rim
+
+
 def test_a_trend_is_taken_away_and_an_opacity_stays():
     x, y, z = np.meshgrid(*(np.linspace(-1, 1, n) for n in SHAPE), indexing="ij")
     lungs = ((x**2 + y**2 + z**2) < 0.6).astype(np.float32)[None]
@@ -74,7 +93,7 @@ def test_a_trend_is_taken_away_and_an_opacity_stays():
     excess = texture.excess_of(tf.constant(trend + opacity.astype(np.float32)), depth, tf.constant(lungs))[0].numpy()
     inside = lungs > 0
     assert np.abs(excess[inside & (opacity == 0)]).mean() < 0.05  # of 50 HU, where the trend is up to 2.8
-    assert excess[opacity > 0].mean() == pytest.approx(0.07 * texture.STEPS_PER_UNIT, rel=0.15)
+    assert excess[opacity > 0].mean() == pytest.approx(0.07 / texture.UNITS_PER_STEP, rel=0.15)
 
 
 def test_a_blur_is_scipy_s_gaussian_filter_within_the_volume():
@@ -94,9 +113,9 @@ def test_a_median_is_scipy_s_over_the_six_neighbours():
 def test_masks_grow_and_shrink_as_scipy_s():
     mask = noise() < 0.3
     cross = ndimage.generate_binary_structure(3, 1)[None]
-    grown = texture.dilated(tf.constant(mask.astype(np.float32)), 2).numpy() > 0
-    np.testing.assert_array_equal(grown, ndimage.binary_dilation(mask, cross, iterations=2))
-    shrunk = texture.eroded(tf.constant(mask.astype(np.float32)), 1).numpy() > 0
+    grown = texture.dilated(tf.constant(mask.astype(np.float32))).numpy() > 0
+    np.testing.assert_array_equal(grown, ndimage.binary_dilation(mask, cross))
+    shrunk = texture.eroded(tf.constant(mask.astype(np.float32))).numpy() > 0
     np.testing.assert_array_equal(shrunk, ndimage.binary_erosion(mask, cross, border_value=1))
 
 
