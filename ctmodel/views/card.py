@@ -10,9 +10,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ctmodel.data.split import UNLABELLED
 from ctmodel.run.history import best_epoch
+from ctmodel.scoring.folds import FoldScores
 from ctmodel.scoring.scores import SUBSETS, Score
-from ctmodel.settings import TrainSettings
+from ctmodel.settings import OF_ONE_FOLD, FoldSettings, TrainSettings
 from ctmodel.views.canvas import Picture
 from ctmodel.views.content import RunContent
 from ctmodel.views.forest import score_title
@@ -69,10 +71,13 @@ def card(run: RunContent, pictures: Sequence[Picture], *, suffix: str) -> str:
 def _data(run: RunContent) -> list[str]:
     classes, recipe = run.scores.classes, run.store.recipe
     rows = []
-    for subset in (*SUBSETS, "unlabelled"):
-        own = [row for row in run.split if row.subset == subset]
+    named = {subset: subset for subset in (*SUBSETS, UNLABELLED)}
+    if run.division:  # every labelled scan trains some of the networks
+        named = {"train": run.scores.subset, UNLABELLED: UNLABELLED}
+    for saved, subset in named.items():
+        own = [row for row in run.split if row.subset == saved]
         labels = Counter(row.label for row in own)
-        counts = [f"{labels[name]:,}" if subset in SUBSETS else "" for name in classes]
+        counts = [f"{labels[name]:,}" if subset != UNLABELLED else "" for name in classes]
         rows.append([subset, f"{len(own):,}", f"{len({row.patient for row in own}):,}", *counts])
     shown = rows if rows[-1][1] != "0" else rows[:-1]
     positive = f" {_safe(classes[1])} is the positive class." if len(classes) == 2 else ""
@@ -81,10 +86,10 @@ def _data(run: RunContent) -> list[str]:
     patients = f"{shared:,} patients have scans in several subsets." if shared else "No patient is in two subsets."
     if all(row.patient == row.scan for row in run.split):
         patients = "Nothing names the patients: each scan counts as one, and a person may be in several subsets."
+    listed = "`predictions.csv` lists the fold" if run.division else "`split.csv` lists the subset"
     volumes = [[_words(name), _value(value)] for name, value in recipe.items()]
     return [
-        f"{run.store.scans:,} scans in {len(classes)} classes.{positive} {patients} `split.csv` lists "
-        "the subset of each scan.",
+        f"{run.store.scans:,} scans in {len(classes)} classes.{positive} {patients} {listed} of each scan.",
         _table(["subset", "scans", "patients", *classes], shown),
         "Every scan was prepared by the same recipe:",
         _table(["recipe", "value"], volumes),
@@ -105,6 +110,8 @@ def _network(run: RunContent) -> list[str]:
 
 
 def _training(run: RunContent) -> list[str]:
+    if run.folds:
+        return _training_of_folds(run, run.folds)
     best, n = best_epoch(run.history), len(run.history)
     patience = f" It stopped after {run.settings.patience} epochs without a better one."
     told = (
@@ -113,6 +120,28 @@ def _training(run: RunContent) -> list[str]:
     )
     rows = [[_words(name), _value(value)] for name, value in run.settings.to_dict().items()]
     return [told, _table(["setting", "value"], rows)]
+
+
+def _training_of_folds(run: RunContent, folds: FoldScores) -> list[str]:
+    told = (
+        f"A network for each of {len(folds.folds)} folds, divided by patient. Each was scored on its own fold, from "
+        "which it had not learnt."
+    )
+    table = [
+        [one.name, one.left_out, f"{one.learnt:,}", f"{one.scores.n:,}", str(one.epochs), str(one.best_epoch)]
+        for one in folds.folds
+    ]
+    rows = [[_words(name), _value(value)] for name, value in _shown_settings(run).items()]
+    header = ["fold", "tests on", "scans to learn from", "scans tested", "epochs", "best epoch"]
+    return [told, _table(header, table), _table(["setting", "value"], rows)]
+
+
+def _shown_settings(run: RunContent) -> dict[str, Any]:
+    """Return the settings that were typed: in a cross-validation those that each fold replaces are left out."""
+    settings = run.settings.to_dict()
+    if not run.division:
+        return settings
+    return {name: settings[name] for name in settings if name not in OF_ONE_FOLD} | run.division.settings.to_dict()
 
 
 def _scores(run: RunContent) -> list[str]:
@@ -166,9 +195,14 @@ def _short(score: Score) -> str:
 
 def _reproduce(run: RunContent) -> list[str]:
     settings = run.settings.to_dict() | {"precision": run.network.precision}
+    folds = run.division.settings.to_dict() if run.division else {}
+    decided = {*folds, *OF_ONE_FOLD} if run.division else set()
+    typed = options(FoldSettings, folds) + options(
+        TrainSettings, {n: v for n, v in settings.items() if n not in decided}
+    )
     commands = [
         _command("ctprep convert RAW STORE.zarr", options(Recipe, asdict(Recipe.from_dict(run.store.recipe)))),
-        _command("ctmodel train STORE.zarr --run NEW_RUN", options(TrainSettings, settings)),
+        _command(f"ctmodel {'crossval' if run.division else 'train'} STORE.zarr --run NEW_RUN", typed),
     ]
     return [
         "With the same scans, labels, patients and classes, the first of which is "
@@ -179,7 +213,7 @@ def _reproduce(run: RunContent) -> list[str]:
 
 
 def options(settings: type, values: dict[str, Any]) -> list[str]:
-    """Return what is typed to have these values of settings; None is had by typing nothing.
+    """Return what is typed to have these values of settings; None and empty text are had by typing nothing.
 
     Examples
     --------
@@ -191,7 +225,7 @@ def options(settings: type, values: dict[str, Any]) -> list[str]:
     typed = []
     for name, known in settings_of(settings).items():
         value = values.get(name)
-        if known.fixed or value is None:
+        if known.fixed or value in (None, ""):
             continue
         flag = OTHER_FLAGS.get((name, value) if isinstance(value, bool) else name, f"--{name.replace('_', '-')}")
         if isinstance(value, bool):

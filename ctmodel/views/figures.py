@@ -14,7 +14,7 @@ from ctmodel.scoring import metrics
 from ctmodel.scoring.calibration import recalibrate, reliability_curve
 from ctmodel.scoring.influence import average_precision_interval
 from ctmodel.scoring.intervals import Interval, auroc_interval, share_interval
-from ctmodel.scoring.scores import Predictions, Scores, Threshold
+from ctmodel.scoring.scores import Scores, Threshold
 from ctmodel.views.canvas import (
     BLUE,
     GREY,
@@ -33,7 +33,7 @@ from ctmodel.views.canvas import (
 )
 from ctmodel.views.content import RunContent, scored_scans
 from ctmodel.views.curves import N_RESAMPLES, Curve, precision_recall_curve, roc_curve
-from ctmodel.views.forest import draw_baselines, draw_scores
+from ctmodel.views.forest import draw_baselines, draw_folds, draw_scores
 from ctmodel.views.learning import learning_curves
 
 BINS = np.linspace(0, 1, 21)
@@ -73,8 +73,7 @@ class Task:
 
 def draw_figures(run: RunContent) -> Iterator[Picture]:
     """Draw every figure of a run, in the order of the card; to be called in `canvas.looks`."""
-    test, scores = run.test, run.scores
-    tasks = tasks_of(test, scores)
+    scores, tasks = run.scores, tasks_of(run)
     yield draw_scores(run)
     if run.baselines and run.baselines.best():
         yield draw_baselines(run, run.baselines)
@@ -83,17 +82,19 @@ def draw_figures(run: RunContent) -> Iterator[Picture]:
     yield draw_precision_recall(tasks, scores)
     yield draw_probabilities(tasks, scores)
     yield draw_calibration(tasks, scores)
+    if run.folds:
+        yield draw_folds(run.folds, scores)
+        return
     yield learning_curves(run.history, n_classes=len(scores.classes), baselines=run.baselines)
 
 
-def tasks_of(predictions: Predictions, scores: Scores) -> list[Task]:
+def tasks_of(run: RunContent) -> list[Task]:
     """Return the positive class of two, or each class that some but not all of the scans have."""
-    labels, probabilities = predictions.labels, predictions.probabilities
-    called = metrics.predicted_classes(probabilities, threshold=scores.threshold.value)
-    patients = np.array(predictions.patients)
-    chosen = [1] if len(scores.classes) == 2 else np.unique(labels).tolist()
+    labels, probabilities, classes = run.test.labels, run.test.probabilities, run.scores.classes
+    patients = np.array(run.test.patients)
+    chosen = [1] if len(classes) == 2 else np.unique(labels).tolist()
     return [
-        Task(scores.classes[label], labels == label, called == label, probabilities[:, label], patients)
+        Task(classes[label], labels == label, run.called == label, probabilities[:, label], patients)
         for label in chosen
     ]
 

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from ctmodel.baselines.results import Baselines
+from ctmodel.scoring.folds import FoldScores
 from ctmodel.scoring.scores import Score, Scores
 from ctmodel.views.canvas import BLUE, GREY, Picture, fitted, legend_below, new_figure, write_title
 from ctmodel.views.content import RunContent, scored_scans
@@ -78,6 +79,19 @@ def draw_baselines(run: RunContent, baselines: Baselines) -> Picture:
     )
     figure = draw_forest(rows, title=title, axis=f"{called}, 95 % interval")
     return Picture("baselines", "Network and baselines", caption, figure)
+
+
+def draw_folds(folds: FoldScores, pooled: Scores) -> Picture:
+    """Draw the AUROC of each fold of a cross-validation, and below them that of all scans as one set."""
+    called = "AUROC" if len(pooled.classes) == 2 else "Macro AUROC"
+    named = {f"{one.name} {one.left_out}".rstrip(): one.scores for one in folds.folds}
+    title = ("Folds", f"{len(folds.folds)} networks, {scored_scans(pooled)}")
+    caption = (
+        f"{called} of each fold, by the network that has not learnt from it, and of all scans as one set, with 95 % "
+        f"intervals that hold for these networks, {scored_scans(pooled)}."
+    )
+    figure = draw_forest(area_rows(named | {"all scans": pooled}), title=title, axis=f"{called}, 95 % interval")
+    return Picture("folds", "Folds", caption, figure)
 
 
 def area_rows(networks: Mapping[str, Scores]) -> list[ForestRow]:

@@ -3,6 +3,8 @@
 import csv
 import dataclasses
 import json
+import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from ctmodel.scoring.scores import Scores, Threshold, choose_threshold
 from ctmodel.settings import EvaluationSettings, Execution, FoldSettings
 from ctmodel.training.crossval import cross_validate, fold_settings, seed_of
 from ctmodel.training.train import train
+from ctmodel.views.report import report
 from ctprep.store.store import open_store
 
 SETTINGS = dataclasses.replace(TINY, epochs=2, batch_size=8)
@@ -272,3 +275,22 @@ def test_the_first_repeat_divides_as_a_training_with_the_same_seed_and_the_other
         tested = np.concatenate([split.rows("test") for split in repeat])
         assert sorted(tested) == np.flatnonzero(store.labels >= 0).tolist()
     assert len({one.seed for one in settings}) == 8
+
+
+def test_a_report_shows_every_fold_and_the_command_that_trains_them_again(result, tmp_path):
+    written = report(result.run, tmp_path, formats=["png"])
+    assert {"folds", "roc", "calibration"} <= {path.stem for path in written.figures}
+    text = written.card.read_text()
+    assert "| cross-validated |" in text
+    for fold in result.folds.folds:
+        assert f"| {fold.name} |" in text
+    (command,) = re.findall(
+        r"^ctmodel crossval STORE.zarr --run NEW_RUN (.*)$", text.replace("\\\n", " "), re.MULTILINE
+    )
+    words = ["STORE", "--run", "RUN", *shlex.split(command)]
+    typed = cli.ctmodel.commands["crossval"].make_context("crossval", words).params
+    expected = SETTINGS.to_dict() | dataclasses.asdict(TWO) | {"precision": typed["precision"]}
+    assert {name: typed[name] for name in expected if name in typed} == {
+        n: v for n, v in expected.items() if n in typed
+    }
+    assert typed["precision"] in ("float32", "bfloat16")
