@@ -112,5 +112,5 @@ def _confusion(labels: np.ndarray, called: np.ndarray, *, n: int) -> tuple[tuple
 
 def scored_scans(scores: Scores) -> str:
     """Return what was scored, as a title or a caption says it."""
-    which = f"{scores.subset} {'subset' if scores.subset in SUBSETS else 'patients'}"
+    which = f"{scores.subset} subset" if scores.subset in SUBSETS else scores.subset
     return f"{which}, n = {scores.n:,} scans of {scores.patients:,} patients"

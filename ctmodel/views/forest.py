@@ -85,7 +85,7 @@ def draw_folds(folds: FoldScores, pooled: Scores) -> Picture:
     """Draw the AUROC of each fold of a cross-validation, and below them that of all scans as one set."""
     called = "AUROC" if len(pooled.classes) == 2 else "Macro AUROC"
     named = {f"{one.name} {one.left_out}".rstrip(): one.scores for one in folds.folds}
-    title = ("Folds", f"{len(folds.folds)} networks, {scored_scans(pooled)}")
+    title = (f"{len(folds.folds)} folds", scored_scans(pooled))
     caption = (
         f"{called} of each fold, by the network that has not learnt from it, and of all scans as one set, with 95 % "
         f"intervals that hold for these networks, {scored_scans(pooled)}."
