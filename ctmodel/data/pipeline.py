@@ -292,7 +292,6 @@ def _signature(volumes: Volumes, draws: tuple[Any, Any]) -> Step:
     )
 
 
-@tf.function(reduce_retracing=True, autograph=False)
 def changed(volumes: Any, draws: Any, mixing: Any, *, nearest: bool) -> Any:
     inputs = to_input(volumes)
     changed = augment.apply(inputs, draws, nearest=nearest) if draws else inputs

@@ -387,6 +387,6 @@ def _conclude(task: Task, loop: Loop) -> None:
 def _calibrate(task: Task, validation: Predictions) -> float:
     """Fit a temperature on the validation subset, write it, and return what is to be applied."""
     temperature = fit_temperature(validation.labels, validation.probabilities, np.array(validation.patients))
-    task.say(f"calibration on the validation subset: {temperature}")
+    task.say(f"{task.run.path.name}: calibration on the validation subset: {temperature}")
     task.run.write_calibration(temperature)
     return temperature.applied

@@ -66,3 +66,10 @@ def test_an_epoch_that_is_left_early_can_be_begun_again(store_path):
     _, reader = open_volumes(store_path)
     next(iter(training_epoch(reader, cut_batches(ROWS, 2), seed=0, epoch=0, augmentation=Augmentation())))
     assert len(epoch_of(reader)) == 3
+
+
+def test_stores_of_other_shapes_are_changed_in_the_same_process(cohort, tmp_path):
+    for shape in ((12, 16, 8), (16, 12, 6)):
+        _, reader = open_volumes(cohort.store(tmp_path / f"{shape[0]}.zarr", shape=shape))
+        for _, volumes in epoch_of(reader, augmentation=Augmentation(rotation=5, nearest=True)):
+            assert volumes.shape[1:] == (*shape, 1)

@@ -53,7 +53,7 @@ def outputs():
 @pytest.mark.parametrize("name", NETWORKS)
 def test_bfloat16_says_much_the_same_in_float32(outputs, name):
     short, whole = outputs[name]
-    assert short != whole
+    assert (short == whole) == (name == "lungs")  # which computes in float32 at any precision
     assert short == pytest.approx(whole, abs=0.05)
 
 

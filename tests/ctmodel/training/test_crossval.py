@@ -96,7 +96,8 @@ def test_the_result_holds_the_pooled_scores_those_of_each_fold_and_the_baselines
 
 
 def test_each_fold_is_told_when_it_ends_and_what_all_share_once(result, told):
-    assert [line.partition(":")[0] for line in told] == [told[0].partition(":")[0], "fold-1, 1 of 2", "fold-2, 2 of 2"]
+    of_folds = ["fold-1", "fold-1, 1 of 2", "fold-2", "fold-2, 2 of 2"]
+    assert [line.partition(":")[0] for line in told] == [told[0].partition(":")[0], *of_folds]
     assert told[0].startswith("training the compact network")
     assert "auroc" in told[1]
 

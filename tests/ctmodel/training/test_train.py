@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from tiny_cohort import SHAPE, TINY, make_cohort
 
+from ctmodel.data.augment import mix
 from ctmodel.data.division import divide
 from ctmodel.data.order import epoch_batches
 from ctmodel.data.pipeline import Feed
@@ -101,6 +102,7 @@ def test_a_run_holds_all_that_it_promises(finished, store_path):
         "n_classes": 2,
         "precision": "float32",
         "kernels": kernels(),
+        "source": "",
     }
 
 
@@ -502,9 +504,9 @@ def test_folds_and_a_split_of_the_store_are_asked_about(divided):
 def test_scans_that_are_mixed_are_learned_as_what_they_are_of(store_path, tmp_path, monkeypatch):
     seen, step = [], Trainer.step
 
-    def watched(trainer, volumes, shares):
-        seen.append(np.asarray(shares))
-        return step(trainer, volumes, shares)
+    def watched(trainer, given, shares):
+        seen.append(np.asarray(mix(shares, given.mixing)))
+        return step(trainer, given, shares)
 
     monkeypatch.setattr(Trainer, "step", watched)
     train(store_path, tmp_path / "run", dataclasses.replace(TINY, epochs=2, augment="strong"))
