@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from ctmodel.data.augment import augmentation_of
+from ctmodel.data.augment import augmentation_of, mix
 from ctmodel.data.batches import open_volumes
 from ctmodel.data.order import cut_batches, epoch_batches
 from ctmodel.data.pipeline import Feed
@@ -196,6 +196,28 @@ def test_inputs_made_in_the_step_are_those_made_in_the_background(store_path, au
         outputs[device] = [trainer.step(step, np.eye(2)[store.labels[own]]).numpy() for own, step in steps]
     for made_in_the_step, made_before in zip(*outputs.values(), strict=True):
         np.testing.assert_allclose(made_in_the_step, made_before, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("device", [None, "/CPU:0"])
+def test_scans_that_are_mixed_are_learned_as_what_they_are_of(store_path, device):
+    store, reader = open_volumes(store_path)
+    rows = np.flatnonzero(store.labels >= 0)[:4]
+    feed = Feed(settle(reader, rows, "host"), augmentation_of("strong", nearest=True), device=device)
+    ((_, step),) = feed.epoch([rows], seed=1, epoch=0)
+    shares = np.eye(2, dtype=np.float32)[[0, 1, 1, 0]]
+    mixed = np.asarray(mix(shares, step.mixing))
+    assert 0.5 < mixed.max(axis=1).min() < 0.9
+    learnt = []
+    inputs = feed.inputs(step)
+    for given, own, its_feed in ((step, shares, feed), (inputs, mixed, None), (inputs, shares, None)):
+        make_reproducible(0)
+        trainer = Trainer(build("compact", store.recipe.shape, 2), np.ones(2), feed=its_feed)
+        trainer.learn_at(1e-2)
+        trainer.step(given, own)
+        learnt.append(np.concatenate([weight.ravel() for weight in trainer.model.get_weights()]))
+    by_feed, by_mixed_labels, by_whole_labels = learnt
+    np.testing.assert_allclose(by_feed, by_mixed_labels, atol=1e-4)
+    assert np.abs(by_feed - by_whole_labels).max() > 1e-3
 
 
 @pytest.mark.parametrize("device", [None, "/CPU:0"])

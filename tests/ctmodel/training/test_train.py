@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from tiny_cohort import SHAPE, TINY, make_cohort
 
-from ctmodel.data.augment import mix
 from ctmodel.data.division import divide
 from ctmodel.data.order import epoch_batches
 from ctmodel.data.pipeline import Feed
@@ -499,20 +498,6 @@ def test_the_split_that_the_data_came_with_is_trained_on_unless_told_otherwise(d
 def test_folds_and_a_split_of_the_store_are_asked_about(divided):
     with pytest.raises(SplitError, match=r"folds: 2, but the store has a split of its own.*--no-use-split"):
         divide(open_store(divided), dataclasses.replace(TINY, folds=2))
-
-
-def test_scans_that_are_mixed_are_learned_as_what_they_are_of(store_path, tmp_path, monkeypatch):
-    seen, step = [], Trainer.step
-
-    def watched(trainer, given, shares):
-        seen.append(np.asarray(mix(shares, given.mixing)))
-        return step(trainer, given, shares)
-
-    monkeypatch.setattr(Trainer, "step", watched)
-    train(store_path, tmp_path / "run", dataclasses.replace(TINY, epochs=2, augment="strong"))
-    shares = np.concatenate(seen)
-    np.testing.assert_allclose(shares.sum(axis=1), 1, atol=1e-6)
-    assert 0.5 < shares.max(axis=1).min() < 0.9
 
 
 def test_a_run_that_xla_compiles_says_so(store_path, tmp_path):
