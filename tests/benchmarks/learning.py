@@ -4,7 +4,7 @@ Usage: python tests/benchmarks/learning.py [--difficulties medium,hard] [--sizes
        [--networks lungs,compact,founding] [--keep FOLDER]
 
 Writes LEARNING.md beside this file. FOLDER keeps cohorts and what was trained, so that an interrupted run goes on from
-there: on two cores the default network takes about four minutes for 140 scans, and all of it takes days.
+there: on two cores the default network takes some minutes for 140 scans, and all of it takes days.
 
 Every network has its default settings. The seeds were never used to choose any of them. A size is that of the training
 subset; the validation subset has a quarter as many scans, and the same unseen scans are scored at every size.
